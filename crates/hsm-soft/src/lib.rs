@@ -1,0 +1,2 @@
+//! The AWS-LC provider: the only code in which a plaintext private key exists.
+#![forbid(unsafe_code)]

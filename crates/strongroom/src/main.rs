@@ -1,0 +1,3 @@
+//! The binary: serve, dev, bench and the processes behind them.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,3 @@
+//! The project's automation.
+#![forbid(unsafe_code)]
+fn main() {}
