@@ -1,0 +1,133 @@
+//! The service's end of the boundary: one call, and typed wrappers around it.
+
+use crate::binding::{KeyDraft, RebindChange};
+use crate::error::HsmError;
+use crate::verbs::{
+    BlobId, Capabilities, Checkpoint, Input, KeyBlob, KeyMade, KeyMaterial, Operate, Output, Reply, Request,
+    WrappedRoot,
+};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use strongroom_model::audit::UseStamp;
+use strongroom_model::{Algorithm, SecretBytes};
+use uuid::Uuid;
+
+/// The answer that is on its way.
+pub type Pending<'a> = Pin<Box<dyn Future<Output = Result<Reply, HsmError>> + Send + 'a>>;
+
+/// A way to one pool's partition: over its sockets in the product, in the same process in tests.
+pub trait Gateway: Send + Sync {
+    /// Sends a request and waits for its reply. Dropping the future does not undo the request.
+    fn call(&self, request: Request) -> Pending<'_>;
+}
+
+macro_rules! expect {
+    ($call:expr, $pattern:pat => $value:expr) => {
+        match $call.await? {
+            $pattern => Ok($value),
+            _ => Err(HsmError::Protocol),
+        }
+    };
+}
+
+#[allow(clippy::wildcard_enum_match_arm, reason = "every other reply to a verb is one and the same protocol error")]
+impl dyn Gateway {
+    /// See [`Request::Describe`].
+    pub async fn describe(&self) -> Result<Capabilities, HsmError> {
+        expect!(self.call(Request::Describe), Reply::Described(c) => c)
+    }
+
+    /// See [`Request::CreateRoot`].
+    pub async fn create_root(&self) -> Result<(WrappedRoot, KeyMade), HsmError> {
+        expect!(self.call(Request::CreateRoot), Reply::RootCreated { wrapped, audit_key } => (wrapped, audit_key))
+    }
+
+    /// See [`Request::OpenRoot`].
+    pub async fn open_root(
+        &self,
+        wrapped: WrappedRoot,
+        audit_key: Arc<KeyBlob>,
+        last: Vec<Checkpoint>,
+    ) -> Result<(), HsmError> {
+        expect!(self.call(Request::OpenRoot { wrapped, audit_key, last }), Reply::RootOpened => ())
+    }
+
+    /// See [`Request::Generate`].
+    pub async fn generate(&self, draft: KeyDraft) -> Result<KeyMade, HsmError> {
+        expect!(self.call(Request::Generate(draft)), Reply::KeyMade(made) => made)
+    }
+
+    /// See [`Request::Import`].
+    pub async fn import(&self, draft: KeyDraft, material: KeyMaterial) -> Result<KeyMade, HsmError> {
+        expect!(self.call(Request::Import(draft, material)), Reply::KeyMade(made) => made)
+    }
+
+    /// See [`Request::Rebind`].
+    pub async fn rebind(&self, blob: Arc<KeyBlob>, change: RebindChange) -> Result<KeyBlob, HsmError> {
+        expect!(self.call(Request::Rebind(blob, change)), Reply::Rebound(blob) => blob)
+    }
+
+    /// Uses a key: by its id alone, and with the blob when the partition has not opened it yet. `input` makes the values,
+    /// again for the second attempt.
+    pub async fn operate(
+        &self,
+        blob: &Arc<KeyBlob>,
+        algorithm: Algorithm,
+        caller: Uuid,
+        input: Input,
+    ) -> Result<(Output, UseStamp), HsmError> {
+        let key = blob.id()?;
+        match self.call(Request::Operate(Operate { key, blob: None, algorithm, input: input.copy(), caller })).await? {
+            Reply::Done(output, stamp) => Ok((output, stamp)),
+            Reply::NeedBlob => {
+                let again = Operate { key, blob: Some(Arc::clone(blob)), algorithm, input, caller };
+                expect!(self.call(Request::Operate(again)), Reply::Done(output, stamp) => (output, stamp))
+            }
+            _ => Err(HsmError::Protocol),
+        }
+    }
+
+    /// See [`Request::Random`].
+    pub async fn random(&self, count: u16) -> Result<SecretBytes, HsmError> {
+        expect!(self.call(Request::Random { count }), Reply::Random(bytes) => bytes)
+    }
+
+    /// See [`Request::Checkpoint`].
+    pub async fn checkpoint(&self) -> Result<Vec<Checkpoint>, HsmError> {
+        expect!(self.call(Request::Checkpoint), Reply::Checkpoints(c) => c)
+    }
+
+    /// See [`Request::SelfTest`].
+    pub async fn self_test(&self) -> Result<(), HsmError> {
+        expect!(self.call(Request::SelfTest), Reply::Healthy => ())
+    }
+}
+
+impl KeyBlob {
+    /// The commitment inside the sealed format, which names this sealing; an error when the blob is too short to hold one.
+    pub fn id(&self) -> Result<BlobId, HsmError> {
+        const COMMITMENT: std::ops::Range<usize> = 38..70;
+        let bytes = self.sealed.get(COMMITMENT).and_then(|b| b.try_into().ok());
+        bytes.map(BlobId).ok_or(HsmError::Unsealable)
+    }
+}
+
+impl Input {
+    /// A second copy of the values, for a request that may have to be sent twice.
+    fn copy(&self) -> Self {
+        let secret = |s: &SecretBytes| SecretBytes::copy_of(s.expose());
+        match self {
+            Self::Sign { digest } => Self::Sign { digest: digest.clone() },
+            Self::Verify { digest, signature } => Self::Verify { digest: digest.clone(), signature: signature.clone() },
+            Self::Encrypt { plaintext, iv, aad } => {
+                Self::Encrypt { plaintext: secret(plaintext), iv: iv.clone(), aad: aad.clone() }
+            }
+            Self::Decrypt { ciphertext, iv, aad, tag } => {
+                Self::Decrypt { ciphertext: ciphertext.clone(), iv: iv.clone(), aad: aad.clone(), tag: tag.clone() }
+            }
+            Self::WrapKey { key } => Self::WrapKey { key: secret(key) },
+            Self::UnwrapKey { wrapped } => Self::UnwrapKey { wrapped: wrapped.clone() },
+        }
+    }
+}

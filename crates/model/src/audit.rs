@@ -1,0 +1,65 @@
+//! What is recorded of each request: facts in domain words; the server renders them in Azure's shape.
+
+use crate::principal::Principal;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use uuid::Uuid;
+
+/// The place of one use of a key in the chain of the partition thread that carried it out (DESIGN 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UseStamp {
+    /// The chain, random at each start of a partition thread.
+    pub chain: [u8; 16],
+    /// Number of this use in the chain, from 1.
+    pub sequence: u64,
+    /// SHA-256 over the last hash and the canonical encoding of this use.
+    pub hash: [u8; 32],
+}
+
+/// Who acted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Actor {
+    /// Nobody was authenticated.
+    Anonymous,
+    /// A caller with a valid token.
+    Principal(Principal),
+    /// Scheduled work of this node: `system:<job>`.
+    System(String),
+}
+
+/// One request, or one act of scheduled work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// Milliseconds since the Unix epoch, when the request came in.
+    pub time_ms: i64,
+    /// Name of the managed HSM or vault; empty for the node itself.
+    pub resource: String,
+    /// Operation in the words of Azure's log (`KeyCreate`, `KeySign` …).
+    pub operation: String,
+    /// `api-version`, as sent when known.
+    pub operation_version: String,
+    /// HTTP status of the answer.
+    pub status: u16,
+    /// Error code of the answer; empty on success.
+    pub error_code: String,
+    /// Microseconds from the request's first byte to this record.
+    pub duration_us: u64,
+    /// The real peer.
+    pub caller_address: Option<IpAddr>,
+    /// Who.
+    pub actor: Actor,
+    /// `x-ms-request-id` of the answer.
+    pub request_id: Uuid,
+    /// `x-ms-client-request-id`, when it is a GUID.
+    pub correlation_id: Option<Uuid>,
+    /// `User-Agent`, cut to 256 printable characters.
+    pub client_info: String,
+    /// Scheme, host and parsed path parts; of the query only `api-version`.
+    pub request_uri: String,
+    /// The object that was touched: `keys/{name}/{version}`, `roleAssignments/{guid}` …; empty where there is none.
+    pub object: String,
+    /// For uses of a key.
+    pub stamp: Option<UseStamp>,
+    /// Refusals of the same kind folded into this record, besides the one it shows.
+    pub folded: u32,
+}
