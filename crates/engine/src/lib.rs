@@ -1,2 +1,14 @@
 //! Every rule of keys, roles, deletion, rotation and pools.
+//!
+//! Each operation on tenant data takes a [`Grant`], which only [`Engine::authorise`] makes. Each change takes a
+//! [`Recorded`]: its audit record becomes a row of the same store commit, so a change that answered `Ok` is audited.
+//! The engine names no HTTP, JSON, AWS-LC or redb thing.
 #![forbid(unsafe_code)]
+
+mod engine;
+pub mod keys;
+pub mod pool;
+pub mod roles;
+
+pub use engine::{Engine, EngineParts, Grant, OutboxRow, Page, PageRequest, Recorded, StartError, SystemKey};
+pub use pool::{Pool, PoolRequest, PoolState};

@@ -10,16 +10,23 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use strongroom_model::audit::UseStamp;
-use strongroom_model::{Algorithm, SecretBytes};
+use strongroom_model::{Algorithm, PoolId, SecretBytes};
 use uuid::Uuid;
 
 /// The answer that is on its way.
-pub type Pending<'a> = Pin<Box<dyn Future<Output = Result<Reply, HsmError>> + Send + 'a>>;
+pub type Pending<'a, T = Reply> = Pin<Box<dyn Future<Output = Result<T, HsmError>> + Send + 'a>>;
 
 /// A way to one pool's partition: over its sockets in the product, in the same process in tests.
 pub trait Gateway: Send + Sync {
-    /// Sends a request and waits for its reply. Dropping the future does not undo the request.
-    fn call(&self, request: Request) -> Pending<'_>;
+    /// Sends a request and waits for its reply. The request is encoded before this returns, and dropping the future does
+    /// not undo it. [`HsmError::Lost`] when the partition died before it answered.
+    fn call(&self, request: &Request) -> Pending<'_>;
+}
+
+/// Where the ways to the partitions come from: the keeper in the product, threads of the same process in tests.
+pub trait Partitions: Send + Sync {
+    /// The way to a pool's partition, started when it does not run yet. Its root is still to be created or opened.
+    fn gateway(&self, pool: PoolId) -> Pending<'_, Arc<dyn Gateway>>;
 }
 
 macro_rules! expect {
@@ -35,12 +42,12 @@ macro_rules! expect {
 impl dyn Gateway {
     /// See [`Request::Describe`].
     pub async fn describe(&self) -> Result<Capabilities, HsmError> {
-        expect!(self.call(Request::Describe), Reply::Described(c) => c)
+        expect!(self.call(&Request::Describe), Reply::Described(c) => c)
     }
 
     /// See [`Request::CreateRoot`].
     pub async fn create_root(&self) -> Result<(WrappedRoot, KeyMade), HsmError> {
-        expect!(self.call(Request::CreateRoot), Reply::RootCreated { wrapped, audit_key } => (wrapped, audit_key))
+        expect!(self.call(&Request::CreateRoot), Reply::RootCreated { wrapped, audit_key } => (wrapped, audit_key))
     }
 
     /// See [`Request::OpenRoot`].
@@ -50,26 +57,26 @@ impl dyn Gateway {
         audit_key: Arc<KeyBlob>,
         last: Vec<Checkpoint>,
     ) -> Result<(), HsmError> {
-        expect!(self.call(Request::OpenRoot { wrapped, audit_key, last }), Reply::RootOpened => ())
+        expect!(self.call(&Request::OpenRoot { wrapped, audit_key, last }), Reply::RootOpened => ())
     }
 
     /// See [`Request::Generate`].
     pub async fn generate(&self, draft: KeyDraft) -> Result<KeyMade, HsmError> {
-        expect!(self.call(Request::Generate(draft)), Reply::KeyMade(made) => made)
+        expect!(self.call(&Request::Generate(draft)), Reply::KeyMade(made) => made)
     }
 
     /// See [`Request::Import`].
     pub async fn import(&self, draft: KeyDraft, material: KeyMaterial) -> Result<KeyMade, HsmError> {
-        expect!(self.call(Request::Import(draft, material)), Reply::KeyMade(made) => made)
+        expect!(self.call(&Request::Import(draft, material)), Reply::KeyMade(made) => made)
     }
 
     /// See [`Request::Rebind`].
     pub async fn rebind(&self, blob: Arc<KeyBlob>, change: RebindChange) -> Result<KeyBlob, HsmError> {
-        expect!(self.call(Request::Rebind(blob, change)), Reply::Rebound(blob) => blob)
+        expect!(self.call(&Request::Rebind(blob, change)), Reply::Rebound(blob) => blob)
     }
 
-    /// Uses a key: by its id alone, and with the blob when the partition has not opened it yet. `input` makes the values,
-    /// again for the second attempt.
+    /// Uses a key: by its id alone, and with the blob when the partition has not opened it yet. A use that a dying
+    /// partition did not answer is asked for once more: nothing of the first attempt has left.
     pub async fn operate(
         &self,
         blob: &Arc<KeyBlob>,
@@ -77,30 +84,36 @@ impl dyn Gateway {
         caller: Uuid,
         input: Input,
     ) -> Result<(Output, UseStamp), HsmError> {
-        let key = blob.id()?;
-        match self.call(Request::Operate(Operate { key, blob: None, algorithm, input: input.copy(), caller })).await? {
-            Reply::Done(output, stamp) => Ok((output, stamp)),
-            Reply::NeedBlob => {
-                let again = Operate { key, blob: Some(Arc::clone(blob)), algorithm, input, caller };
-                expect!(self.call(Request::Operate(again)), Reply::Done(output, stamp) => (output, stamp))
+        let mut request = Operate { key: blob.id()?, blob: None, algorithm, input, caller };
+        let mut losses = 0;
+        loop {
+            let sent = Request::Operate(request);
+            let answer = self.call(&sent).await;
+            let Request::Operate(back) = sent else { return Err(HsmError::Protocol) };
+            request = back;
+            match answer {
+                Ok(Reply::Done(output, stamp)) => return Ok((output, stamp)),
+                Ok(Reply::NeedBlob) if request.blob.is_none() => request.blob = Some(Arc::clone(blob)),
+                Ok(_) => return Err(HsmError::Protocol),
+                Err(HsmError::Lost) if losses == 0 => losses += 1,
+                Err(error) => return Err(error),
             }
-            _ => Err(HsmError::Protocol),
         }
     }
 
     /// See [`Request::Random`].
     pub async fn random(&self, count: u16) -> Result<SecretBytes, HsmError> {
-        expect!(self.call(Request::Random { count }), Reply::Random(bytes) => bytes)
+        expect!(self.call(&Request::Random { count }), Reply::Random(bytes) => bytes)
     }
 
     /// See [`Request::Checkpoint`].
     pub async fn checkpoint(&self) -> Result<Vec<Checkpoint>, HsmError> {
-        expect!(self.call(Request::Checkpoint), Reply::Checkpoints(c) => c)
+        expect!(self.call(&Request::Checkpoint), Reply::Checkpoints(c) => c)
     }
 
     /// See [`Request::SelfTest`].
     pub async fn self_test(&self) -> Result<(), HsmError> {
-        expect!(self.call(Request::SelfTest), Reply::Healthy => ())
+        expect!(self.call(&Request::SelfTest), Reply::Healthy => ())
     }
 }
 
@@ -110,24 +123,5 @@ impl KeyBlob {
         const COMMITMENT: std::ops::Range<usize> = 38..70;
         let bytes = self.sealed.get(COMMITMENT).and_then(|b| b.try_into().ok());
         bytes.map(BlobId).ok_or(HsmError::Unsealable)
-    }
-}
-
-impl Input {
-    /// A second copy of the values, for a request that may have to be sent twice.
-    fn copy(&self) -> Self {
-        let secret = |s: &SecretBytes| SecretBytes::copy_of(s.expose());
-        match self {
-            Self::Sign { digest } => Self::Sign { digest: digest.clone() },
-            Self::Verify { digest, signature } => Self::Verify { digest: digest.clone(), signature: signature.clone() },
-            Self::Encrypt { plaintext, iv, aad } => {
-                Self::Encrypt { plaintext: secret(plaintext), iv: iv.clone(), aad: aad.clone() }
-            }
-            Self::Decrypt { ciphertext, iv, aad, tag } => {
-                Self::Decrypt { ciphertext: ciphertext.clone(), iv: iv.clone(), aad: aad.clone(), tag: tag.clone() }
-            }
-            Self::WrapKey { key } => Self::WrapKey { key: secret(key) },
-            Self::UnwrapKey { wrapped } => Self::UnwrapKey { wrapped: wrapped.clone() },
-        }
     }
 }

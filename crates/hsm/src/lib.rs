@@ -12,6 +12,6 @@ pub mod verbs;
 
 pub use binding::{Binding, KeyDraft, KeyKind, RebindChange};
 pub use error::HsmError;
-pub use gateway::Gateway;
+pub use gateway::{Gateway, Partitions};
 pub use provider::Provider;
 pub use verbs::{KeyBlob, KeyMade, PublicKey, Reply, Request};

@@ -1,0 +1,1 @@
+//! Configuration: every setting typed and documented, unknown ones refused by name.

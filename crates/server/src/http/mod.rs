@@ -1,0 +1,1 @@
+//! Listeners, the route table, the dispatcher, handlers, and the one error renderer.

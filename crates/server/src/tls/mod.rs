@@ -1,0 +1,1 @@
+//! The private CA, certificates from files, and the rustls configuration.
