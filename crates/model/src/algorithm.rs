@@ -15,7 +15,7 @@ pub enum Digest {
 
 impl Digest {
     /// Bytes of the digest.
-    pub const fn len(self) -> usize {
+    pub const fn size(self) -> usize {
         match self {
             Self::Sha256 => 32,
             Self::Sha384 => 48,

@@ -1,1 +1,4 @@
 //! Listeners, the route table, the dispatcher, handlers, and the one error renderer.
+
+pub mod call;
+pub mod handlers;

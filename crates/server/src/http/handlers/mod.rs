@@ -1,0 +1,4 @@
+//! One handler per operation: from a call to domain words, through the engine, and back to Azure's JSON.
+
+pub mod keys;
+pub mod roles;
