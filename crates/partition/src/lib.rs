@@ -6,6 +6,10 @@
 #![deny(unsafe_code)]
 
 pub mod client;
+pub mod codec;
 pub mod confine;
+pub mod core;
 pub mod keeper;
+pub mod local;
+mod memory;
 pub mod process;
