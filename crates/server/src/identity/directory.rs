@@ -14,6 +14,7 @@ use std::sync::Arc;
 use strongroom_model::Timestamp;
 use strongroom_model::principal::PrincipalKind;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 /// Credentials of each kind that one application may have.
 const CREDENTIALS_MAX: usize = 20;
@@ -279,7 +280,7 @@ impl Directory {
         credential: &FederatedCredential,
     ) -> Result<FederatedRow, IdentityError> {
         let text = match (&credential.jwks, &credential.jwks_file) {
-            (Some(text), None) => text.clone(),
+            (Some(text), None) => Zeroizing::new(text.clone()),
             (None, Some(file)) => {
                 let path = entry.path.parent().map_or_else(|| file.clone(), |folder| folder.join(file));
                 let (text, stamp) = read_public(&path)?;

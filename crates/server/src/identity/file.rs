@@ -1,10 +1,10 @@
 //! Files that decide who may log in: read whole, refused when others could read or change them, written whole.
 
-use super::problem::IdentityError;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// Largest directory or JWKS file.
 const FILE_MAX: u64 = 8 * 1024 * 1024;
@@ -38,33 +38,70 @@ impl FileStamp {
     }
 }
 
+/// Why a file is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read or written.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Others could read or change it.
+    #[error("{}: mode {mode:04o} lets others at it: run `chmod {advice} {}`", path.display(), path.display())]
+    TooOpen {
+        /// Which.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// What `chmod` is to do.
+        advice: &'static str,
+    },
+    /// It is a folder, a device, or far too large.
+    #[error("{}: not a regular file of at most 8 MiB", path.display())]
+    NotAFile {
+        /// Which.
+        path: PathBuf,
+    },
+}
+
 /// Reads a text file that only its owner may read or write.
-pub(crate) fn read_private(path: &Path) -> Result<(String, FileStamp), IdentityError> {
-    read(path, OTHERS)
+pub(crate) fn read_private(path: &Path) -> Result<(Zeroizing<String>, FileStamp), FileError> {
+    read(path, OTHERS, "go-rwx")
 }
 
 /// Reads a text file that others may read, not write.
-pub(crate) fn read_public(path: &Path) -> Result<(String, FileStamp), IdentityError> {
-    read(path, OTHERS_WRITE)
+pub(crate) fn read_public(path: &Path) -> Result<(Zeroizing<String>, FileStamp), FileError> {
+    read(path, OTHERS_WRITE, "go-w")
 }
 
-fn read(path: &Path, forbidden: u32) -> Result<(String, FileStamp), IdentityError> {
-    let failed = |error| IdentityError::File { path: path.to_owned(), error };
+fn read(path: &Path, forbidden: u32, advice: &'static str) -> Result<(Zeroizing<String>, FileStamp), FileError> {
+    let failed = |error| FileError::Io { path: path.to_owned(), error };
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() || metadata.len() > FILE_MAX {
+        // Asked before opening too: opening a pipe would wait for ever.
+        return Err(FileError::NotAFile { path: path.to_owned() });
+    }
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
-    if metadata.mode() & forbidden != 0 {
-        return Err(IdentityError::TooOpen { path: path.to_owned(), mode: metadata.mode() & 0o7777 });
+    let mode = metadata.mode() & 0o7777;
+    if mode & forbidden != 0 {
+        return Err(FileError::TooOpen { path: path.to_owned(), mode, advice });
     }
-    if !metadata.is_file() || metadata.len() > FILE_MAX {
-        return Err(failed(io::Error::other("not a regular file of at most 8 MiB")));
-    }
-    let mut text = String::new();
+    let capacity = usize::try_from(metadata.len().min(FILE_MAX)).unwrap_or_default() + 1;
+    let mut text = Zeroizing::new(String::with_capacity(capacity));
     file.take(FILE_MAX).read_to_string(&mut text).map_err(failed)?;
     Ok((text, FileStamp::from_metadata(&metadata)))
 }
 
 /// Writes a new file with `mode` and puts it in the place of `path`; whoever reads sees the old one or the new one.
-pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    replace_io(path, bytes, mode).map_err(|error| FileError::Io { path: path.to_owned(), error })
+}
+
+fn replace_io(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut random = [0; 8];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| io::Error::other("no random numbers"))?;
     let mut name = path.file_name().ok_or_else(|| io::Error::other("not a file name"))?.to_owned();

@@ -27,6 +27,7 @@ mod validate;
 
 pub use answer::{IdentityAnswer, ManagedRequest, TokenRequest};
 pub use endpoints::{Endpoints, Resource};
+pub use file::FileError;
 pub use problem::{DirectoryProblem, IdentityError};
 pub use service::{Identity, IdentityParts};
 pub use signer::{Signing, SystemSigner};

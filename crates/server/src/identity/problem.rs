@@ -1,27 +1,15 @@
 //! Why identity does not start, or a changed directory is not taken over.
 
+use super::file::FileError;
 use std::path::PathBuf;
 use uuid::Uuid;
 
 /// See the module.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// A file cannot be read or written.
-    #[error("{}: {error}", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// Others could read or change a file.
-    #[error("{}: mode {mode:04o} lets others at it: `chmod go-rwx` the file", path.display())]
-    TooOpen {
-        /// Which.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
+    /// A file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The directory file is not the TOML it should be. The line itself is not shown: it may hold a hash.
     #[error("{}, line {line}: {message}", path.display())]
     Syntax {
@@ -53,6 +41,9 @@ pub enum IdentityError {
     /// The issuer's key is not RSA of at least 2048 bits.
     #[error("the issuer's key is not RSA of at least 2048 bits")]
     IssuerKey,
+    /// The directory cannot be written as TOML.
+    #[error("the directory cannot be written as TOML: {0}")]
+    Encoding(#[from] toml::ser::Error),
     /// The random source failed.
     #[error("no random numbers")]
     Random,

@@ -215,9 +215,8 @@ impl DirectoryFile {
 
     /// Writes the file whole (a new one, 0600, put in the old one's place).
     pub fn save(&self, path: &Path) -> Result<(), IdentityError> {
-        let failed = |error| IdentityError::File { path: path.to_owned(), error };
-        let text = toml::to_string(self).map_err(|e| failed(std::io::Error::other(e)))?;
-        replace(path, text.as_bytes(), DIRECTORY_MODE).map_err(failed)
+        let text = Zeroizing::new(toml::to_string(self)?);
+        Ok(replace(path, text.as_bytes(), DIRECTORY_MODE)?)
     }
 }
 
