@@ -56,9 +56,10 @@ pub(super) fn encode(bytes: &[u8]) -> Result<SecretText<'static>> {
     Ok(SecretText::owned(Zeroizing::new(text)))
 }
 
-/// The text as we would have written it.
+/// The text as we would have written it: padding goes where it fills the last group, other `=` stay and are refused.
 fn without_padding(text: &str) -> &str {
-    let padding = text.bytes().rev().take(PADDING_MAX).take_while(|b| *b == b'=').count();
+    let whole = text.len().is_multiple_of(4);
+    let padding = text.bytes().rev().take(PADDING_MAX).take_while(|b| whole && *b == b'=').count();
     text.get(..text.len() - padding).unwrap_or(text)
 }
 
@@ -84,7 +85,7 @@ mod tests {
         assert_eq!(decoded("_-8").unwrap(), [0xff, 0xef]);
         assert_eq!(decoded("").unwrap(), b"");
         // Other alphabet, white space, bad lengths, bits that say nothing, padding inside or too much of it.
-        for bad in ["/+8", "aGk ", "\naGk", "a", "aGkaa", "aGl", "aA===", "a=Gk", "=", "é", "aGk\u{0}"] {
+        for bad in ["/+8", "aGk ", "\naGk", "a", "aGkaa", "aGl", "aA===", "aA=", "a=Gk", "=", "==", "====", "a===", "é", "aGk\u{0}"] {
             let error = decoded(bad).unwrap_err();
             assert_eq!(error, Error::BadParameter(BadParameter::Malformed("value")), "{bad:?}");
         }
