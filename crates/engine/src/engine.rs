@@ -223,6 +223,11 @@ impl Engine {
         self.core.stop().await;
     }
 
+    #[cfg(test)]
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
     // ----- pools -----
 
     /// Makes a pool, or checks that the one of that name is as asked and opens it.

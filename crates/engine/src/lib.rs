@@ -17,6 +17,8 @@ mod records;
 pub mod roles;
 mod served;
 mod system;
+#[cfg(test)]
+mod tests;
 
 pub use engine::{Engine, EngineParts, Grant, OutboxRow, Page, PageRequest, Recorded, StartError, SystemKey};
 pub use pool::{Pool, PoolRequest, PoolState};

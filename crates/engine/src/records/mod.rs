@@ -6,12 +6,12 @@ pub(crate) mod opening;
 pub(crate) mod paths;
 pub(crate) mod shapes;
 
-use strongroom_hsm::sealed::{self, Label};
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
-use strongroom_model::error::{Error, Internal, Result, Unavailable};
 use strongroom_hsm::HsmError;
+use strongroom_hsm::sealed::{self, Label};
 use strongroom_model::SecretBytes;
+use strongroom_model::error::{Error, Internal, Result, Unavailable};
 use strongroom_store::{Change, Entry, Revision, Snapshot, Store, StoreError};
 
 /// The format of every value that this program writes; a value in another one is refused.

@@ -1,11 +1,11 @@
 //! How the store is opened at the start: format, store key, and the mark of who made it.
 
-use strongroom_hsm::sealed::{KEY_LEN, Label};
 use super::shapes::MarkRecord;
 use super::{Records, SealingKey, paths};
-use strongroom_hsm::HsmError;
 use crate::engine::StartError;
 use std::sync::Arc;
+use strongroom_hsm::HsmError;
+use strongroom_hsm::sealed::{KEY_LEN, Label};
 use strongroom_model::SecretBytes;
 use strongroom_store::{Change, Condition, Store, StoreError};
 
