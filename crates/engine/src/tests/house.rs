@@ -2,7 +2,7 @@
 
 use super::paper::PaperPartitions;
 use crate::keys::{AttributeChange, CreateKey, KeyBundle, Tags};
-use crate::{Engine, EngineParts, Grant, Pool, PoolRequest, PoolState, Recorded};
+use crate::{Engine, EngineParts, Grant, Pool, PoolRequest, PoolState, Recorded, StartError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -11,7 +11,7 @@ use strongroom_model::audit::{Actor, AuditRecord};
 use strongroom_model::clock::ManualClock;
 use strongroom_model::error::{Error, Result, Unavailable};
 use strongroom_model::principal::PrincipalKind;
-use strongroom_model::role::{ADMINISTRATOR, CRYPTO_OFFICER, CRYPTO_USER};
+use strongroom_model::role::{CRYPTO_OFFICER, CRYPTO_USER};
 use strongroom_model::{DataAction, KeyName, KeyOps, KeySpec, PoolName, Principal, RoleScope, SecretBytes, Timestamp};
 use strongroom_store::{Change, Condition, MemoryStore, Pending, Revision, Snapshot, Store, StoreError, Watch};
 use uuid::Uuid;
@@ -36,7 +36,7 @@ pub(crate) enum Fault {
 pub(crate) struct FaultyStore {
     pub(crate) inner: MemoryStore,
     faults: Mutex<Vec<Fault>>,
-    /// Runs before the next commit reaches the store.
+    /// Each commit takes a while.
     pub(crate) slow: AtomicBool,
 }
 
@@ -157,6 +157,26 @@ pub(crate) fn sign() -> Input {
     Input::Sign { digest: vec![3; 32] }
 }
 
+/// What an engine of a house is made of.
+pub(crate) fn parts(
+    store: &Arc<FaultyStore>,
+    partitions: &Arc<PaperPartitions>,
+    clock: &Arc<ManualClock>,
+    audit_full: &Arc<AtomicBool>,
+) -> EngineParts {
+    let full = Arc::clone(audit_full);
+    EngineParts {
+        store: Arc::clone(store) as Arc<dyn Store>,
+        store_seal: seal(),
+        partitions: Arc::clone(partitions) as Arc<dyn strongroom_hsm::Partitions>,
+        clock: Arc::clone(clock) as Arc<dyn strongroom_model::Clock>,
+        development: true,
+        changes_allowed: Arc::new(move || {
+            if full.load(Ordering::SeqCst) { Err(Error::Unavailable(Unavailable::Audit)) } else { Ok(()) }
+        }),
+    }
+}
+
 impl House {
     /// A house whose administrator holds every built-in role that a key needs.
     pub(crate) async fn new() -> Self {
@@ -175,32 +195,60 @@ impl House {
         clock: Arc<ManualClock>,
         request: PoolRequest,
     ) -> Self {
-        let audit_full = Arc::new(AtomicBool::new(false));
-        let full = Arc::clone(&audit_full);
-        let parts = EngineParts {
-            store: Arc::clone(&store) as Arc<dyn Store>,
-            store_seal: seal(),
-            partitions: Arc::clone(&partitions) as Arc<dyn strongroom_hsm::Partitions>,
-            clock: Arc::clone(&clock) as Arc<dyn strongroom_model::Clock>,
-            development: true,
-            changes_allowed: Arc::new(move || {
-                if full.load(Ordering::SeqCst) { Err(Error::Unavailable(Unavailable::Audit)) } else { Ok(()) }
-            }),
-        };
-        let engine = Engine::start(parts).await.unwrap();
-        let pool = engine.ensure_pool(request).await.unwrap();
-        let house = Self { store, partitions, clock, audit_full, engine, pool };
+        let house = Self::open(store, partitions, clock, request).await.unwrap();
         for (id, role) in [(1, CRYPTO_USER), (2, CRYPTO_OFFICER)] {
             house.assign(Uuid::from_u128(id), ADMIN, role, RoleScope::Hsm).await.unwrap();
         }
         house
     }
 
+    async fn open(
+        store: Arc<FaultyStore>,
+        partitions: Arc<PaperPartitions>,
+        clock: Arc<ManualClock>,
+        request: PoolRequest,
+    ) -> std::result::Result<Self, StartError> {
+        let audit_full = Arc::new(AtomicBool::new(false));
+        let engine = Engine::start(parts(&store, &partitions, &clock, &audit_full)).await?;
+        let pool = engine.ensure_pool(request).await?;
+        Ok(Self { store, partitions, clock, audit_full, engine, pool })
+    }
+
+    /// Another engine on the same store, which may have been touched.
+    pub(crate) async fn second_node_unchecked(&self) -> std::result::Result<Self, StartError> {
+        Self::open(self.store.clone(), self.partitions.clone(), self.clock.clone(), request()).await
+    }
+
     /// The same store with a new engine on it, as after a crash.
     pub(crate) async fn restart(self) -> Self {
+        let house = self.second_node().await;
+        drop(self);
+        house
+    }
+
+    /// Another engine on the same store.
+    pub(crate) async fn second_node(&self) -> Self {
         let request = PoolRequest { purge_protection: self.pool.purge_protection, ..request() };
-        let Self { store, partitions, clock, .. } = self;
+        let (store, partitions, clock) = (self.store.clone(), self.partitions.clone(), self.clock.clone());
         Self::on(store, partitions, clock, request).await
+    }
+
+    pub(crate) fn parts(&self) -> EngineParts {
+        parts(&self.store, &self.partitions, &self.clock, &self.audit_full)
+    }
+
+    pub(crate) async fn rotate(&self, key: &str) -> Result<KeyBundle> {
+        self.engine.rotate_key(&self.grant(DataAction::KeysRotate), recorded(), name(key)).await
+    }
+
+    pub(crate) async fn update(&self, key: &str, change: crate::keys::UpdateKey) -> Result<KeyBundle> {
+        self.engine.update_key(&self.grant(DataAction::KeysWrite), recorded(), name(key), None, change).await
+    }
+
+    pub(crate) async fn sign(&self, key: &str) -> Result<Arc<KeyBundle>> {
+        let g = self.grant(DataAction::KeysSign);
+        let used = self.engine.operate(&g, &name(key), None, strongroom_model::Algorithm::Es256, sign()).await;
+        used.map(|(key, _, _)| key)
     }
 
     /// The engine's inside.
@@ -259,12 +307,6 @@ impl House {
     /// Every record of the store.
     pub(crate) async fn dump(&self) -> Vec<strongroom_store::Entry> {
         self.store.scan(b"", &[0xff], usize::MAX).await.unwrap().entries
-    }
-
-    /// Administrators at `/`.
-    pub(crate) fn administrators(&self) -> usize {
-        let set = self.pool.live.roles.load();
-        set.assignments.values().filter(|a| a.role_definition_id == ADMINISTRATOR).count()
     }
 
     /// Lets the installation serve for so long, by the monotonic clock alone.

@@ -4,4 +4,12 @@
 mod house;
 mod paper;
 
+mod access;
+mod audit;
 mod basics;
+mod deleting;
+mod lists;
+mod races;
+mod rotating;
+mod starting;
+mod uses;
