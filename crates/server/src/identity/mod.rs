@@ -1,1 +1,17 @@
 //! Who calls: the embedded issuer, and the one path by which every token is validated.
+//!
+//! [`Identity`] is made once and shared. The listener asks [`Identity::validate`] for every request with a token, and hands
+//! the requests of the login host and of the managed-identity listener to the functions that answer with an
+//! [`IdentityAnswer`]; none of them touches a socket.
+
+mod answer;
+mod directory;
+mod endpoints;
+mod service;
+pub mod settings;
+mod signer;
+
+pub use answer::{IdentityAnswer, ManagedRequest, TokenRequest};
+pub use endpoints::{Endpoints, Resource};
+pub use service::{Identity, IdentityError, IdentityParts};
+pub use signer::{Signing, SystemSigner};
