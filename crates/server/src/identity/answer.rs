@@ -51,8 +51,30 @@ pub struct IdentityAnswer {
     pub challenge: Option<&'static str>,
     /// Whom a token was issued to, for the audit record.
     pub principal: Option<Arc<Principal>>,
-    /// The place of the issuer key's use in its chain, for the audit record.
-    pub stamp: Option<UseStamp>,
+    /// Places of the issuer key's uses in their chain, for the audit: one for each token signed (a user's login makes up to
+    /// three). The first belongs into the request's record, each further one into a record of its own.
+    pub stamps: Vec<UseStamp>,
     /// `AADSTS…` on failure, for the audit record; empty on success.
     pub error_code: String,
+}
+
+impl IdentityAnswer {
+    /// A successful answer.
+    pub(super) fn of(body: Zeroizing<Vec<u8>>, cache_control: &'static str) -> Self {
+        Self {
+            status: 200,
+            body,
+            retry_after: None,
+            cache_control,
+            challenge: None,
+            principal: None,
+            stamps: Vec::new(),
+            error_code: String::new(),
+        }
+    }
+
+    /// A public document.
+    pub(super) fn document(document: &serde_json::Value) -> Self {
+        Self::of(Zeroizing::new(document.to_string().into_bytes()), "max-age=86400, private")
+    }
 }

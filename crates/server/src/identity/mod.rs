@@ -5,13 +5,28 @@
 //! [`IdentityAnswer`]; none of them touches a socket.
 
 mod answer;
+mod assertion;
+mod attempts;
 mod directory;
+mod discovery;
 mod endpoints;
+pub(crate) mod file;
+mod form;
+mod grant;
+mod json;
+mod jwt;
+mod managed;
+mod mint;
+mod password;
+mod problem;
+mod refusal;
 mod service;
 pub mod settings;
 mod signer;
+mod validate;
 
 pub use answer::{IdentityAnswer, ManagedRequest, TokenRequest};
 pub use endpoints::{Endpoints, Resource};
-pub use service::{Identity, IdentityError, IdentityParts};
+pub use problem::{DirectoryProblem, IdentityError};
+pub use service::{Identity, IdentityParts};
 pub use signer::{Signing, SystemSigner};

@@ -1,10 +1,16 @@
 //! The settings of identity, and the directory file: who there is.
 
-use super::service::IdentityError;
+use super::directory::sha256_of;
+use super::file::{read_private, replace};
+use super::password::PasswordHash;
+use super::problem::IdentityError;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use strongroom_model::SecretBytes;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 /// `[identity]`: the tenant and its directory.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -184,35 +190,74 @@ fn token_exchange() -> String {
     "api://AzureADTokenExchange".to_owned()
 }
 
-#[allow(unused_variables, clippy::unimplemented)]
+/// Bytes of a generated secret.
+const SECRET_LENGTH: usize = 32;
+/// What a generated secret begins with, so that scanners find one that leaked, and no shell takes it for an option.
+const SECRET_PREFIX: &str = "strongroom_";
+/// Mode of the directory file.
+const DIRECTORY_MODE: u32 = 0o600;
+
 impl DirectoryFile {
     /// Reads and parses the file; refuses one that others may read.
     pub fn load(path: &Path) -> Result<Self, IdentityError> {
-        unimplemented!()
+        let (text, _) = read_private(path)?;
+        Self::parse(path, &text)
+    }
+
+    /// Parses the file's text; `path` is for the error.
+    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, IdentityError> {
+        toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = 1 + before.matches('\n').count();
+            IdentityError::Syntax { path: path.to_owned(), line, message: without_value(error.message()) }
+        })
     }
 
     /// Writes the file whole (a new one, 0600, put in the old one's place).
     pub fn save(&self, path: &Path) -> Result<(), IdentityError> {
-        unimplemented!()
+        let failed = |error| IdentityError::File { path: path.to_owned(), error };
+        let text = toml::to_string(self).map_err(|e| failed(std::io::Error::other(e)))?;
+        replace(path, text.as_bytes(), DIRECTORY_MODE).map_err(failed)
     }
 }
 
-#[allow(unused_variables, clippy::unimplemented)]
+/// A parser's message without the value it found there: that may be a secret in the wrong place.
+fn without_value(message: &str) -> String {
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) if message.starts_with("invalid ") => format!("expected {expected}"),
+        Some(_) | None => message.to_owned(),
+    }
+}
+
 impl Application {
     /// A new application with a new secret, which is not kept anywhere: show it once.
     pub fn generate(name: &str) -> Result<(Self, SecretBytes), IdentityError> {
-        unimplemented!()
+        let (secret, sha256) = generate_secret()?;
+        let application = Self {
+            name: name.to_owned(),
+            client_id: Uuid::new_v4(),
+            object_id: Uuid::new_v4(),
+            enabled: true,
+            secrets: vec![ApplicationSecret { sha256, expires: None, description: None }],
+            certificates: Vec::new(),
+            federated_credentials: Vec::new(),
+        };
+        Ok((application, secret))
     }
 }
 
 /// A new random secret (256 bits) in text, and its SHA-256 in hexadecimal, for [`ApplicationSecret`] and `identity_header_sha256`.
-#[allow(clippy::unimplemented)]
 pub fn generate_secret() -> Result<(SecretBytes, String), IdentityError> {
-    unimplemented!()
+    let mut random = Zeroizing::new([0; SECRET_LENGTH]);
+    aws_lc_rs::rand::fill(random.as_mut_slice()).map_err(|_| IdentityError::Random)?;
+    let encoded = Zeroizing::new(URL_SAFE_NO_PAD.encode(random.as_slice()));
+    let text = SecretBytes::new([SECRET_PREFIX.as_bytes(), encoded.as_bytes()].concat());
+    let hash = hex::encode(sha256_of(text.expose()));
+    Ok((text, hash))
 }
 
 /// The hash of a password for [`User::password`]. Takes a good part of a second: not for a runtime thread.
-#[allow(unused_variables, clippy::unimplemented)]
 pub fn hash_password(password: &SecretBytes) -> Result<String, IdentityError> {
-    unimplemented!()
+    let hash = PasswordHash::make(password.expose()).ok_or(IdentityError::Random)?;
+    Ok(hash.to_string())
 }

@@ -1,4 +1,6 @@
 //! One handler per operation: from a call to domain words, through the engine, and back to Azure's JSON.
 
+mod base64url;
+mod json;
 pub mod keys;
 pub mod roles;
