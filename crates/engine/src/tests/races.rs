@@ -122,8 +122,9 @@ const DOES: [Did; 8] =
     [Did::Create, Did::Get, Did::Delete, Did::GetDeleted, Did::Recover, Did::Get, Did::Delete, Did::Purge];
 
 /// So many tasks at once on one name, each with so many calls.
-async fn race(tasks: usize, each: usize, two_nodes: bool) {
+async fn race(tasks: usize, each: usize, two_nodes: bool, lingering: bool) {
     let house = Arc::new(House::new().await);
+    house.store.lingering.store(lingering, Ordering::SeqCst);
     let other = if two_nodes { Arc::new(house.second_node().await) } else { Arc::clone(&house) };
     let ticks = Arc::new(AtomicU64::new(1));
     let running: Vec<_> = (0..tasks)
@@ -155,19 +156,21 @@ async fn race(tasks: usize, each: usize, two_nodes: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sixty_four_at_once_on_one_name_are_explained_by_some_order() {
-    race(64, 12, false).await;
+    race(64, 12, false, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_few_at_once_are_explained_by_some_order() {
     // Few enough for each call to overlap with two or three changes only.
-    race(4, 400, false).await;
+    race(4, 400, false, false).await;
+    // Readers of the store see what its writer has not heard of yet: then readers of the cache must see it too.
+    race(8, 60, false, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_nodes_at_once_are_explained_by_some_order() {
-    race(4, 200, true).await;
-    race(32, 12, true).await;
+    race(4, 200, true, false).await;
+    race(32, 12, true, false).await;
 }
 
 #[tokio::test]
