@@ -85,7 +85,10 @@ mod tests {
         assert_eq!(decoded("_-8").unwrap(), [0xff, 0xef]);
         assert_eq!(decoded("").unwrap(), b"");
         // Other alphabet, white space, bad lengths, bits that say nothing, padding inside or too much of it.
-        for bad in ["/+8", "aGk ", "\naGk", "a", "aGkaa", "aGl", "aA===", "aA=", "a=Gk", "=", "==", "====", "a===", "é", "aGk\u{0}"] {
+        for bad in [
+            "/+8", "aGk ", "\naGk", "a", "aGkaa", "aGl", "aA===", "aA=", "a=Gk", "=", "==", "====", "a===", "é",
+            "aGk\u{0}",
+        ] {
             let error = decoded(bad).unwrap_err();
             assert_eq!(error, Error::BadParameter(BadParameter::Malformed("value")), "{bad:?}");
         }
