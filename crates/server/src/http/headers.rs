@@ -46,10 +46,8 @@ impl CommonHeaders {
     pub(super) fn new(region: &str, build_version: &str) -> Self {
         let text = |t: &str| HeaderValue::from_str(t).unwrap_or_else(|_| HeaderValue::from_static(""));
         let mut secure = HeaderMap::with_capacity(8);
-        secure.insert(
-            header::STRICT_TRANSPORT_SECURITY,
-            HeaderValue::from_static("max-age=31536000; includeSubDomains"),
-        );
+        secure
+            .insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000; includeSubDomains"));
         secure.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         let mut hsm = secure.clone();
         hsm.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -202,7 +202,9 @@ mod tests {
             let Site::Hsm { name, base } = sites.find(host) else { panic!("{host}") };
             assert_eq!((name.as_str(), &*base), ("demo", "https://demo.managedhsm.localhost:8443"));
         }
-        let Site::Hsm { base, .. } = Sites::new("hsm.example", 443).find("one.managedhsm.hsm.example:443") else { panic!() };
+        let Site::Hsm { base, .. } = Sites::new("hsm.example", 443).find("one.managedhsm.hsm.example:443") else {
+            panic!()
+        };
         assert_eq!(&*base, "https://one.managedhsm.hsm.example");
     }
 

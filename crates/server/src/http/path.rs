@@ -146,8 +146,14 @@ mod tests {
             ("/keys/...", "/keys/..."),
             ("", "/"),
             ("///", "/"),
-            ("/keys/providers/Microsoft.Authorization/roleAssignments", "/keys/providers/Microsoft.Authorization/roleAssignments"),
-            ("///PROVIDERS/microsoft.authorization/roleAssignments", "/providers/Microsoft.Authorization/roleAssignments"),
+            (
+                "/keys/providers/Microsoft.Authorization/roleAssignments",
+                "/keys/providers/Microsoft.Authorization/roleAssignments",
+            ),
+            (
+                "///PROVIDERS/microsoft.authorization/roleAssignments",
+                "/providers/Microsoft.Authorization/roleAssignments",
+            ),
             ("/%2Fkeys%2Fn/providers/Microsoft.Authorization/x", "/keys/n/providers/Microsoft.Authorization/x"),
             ("/%2f/providers/Microsoft.Authorization/x", "/providers/Microsoft.Authorization/x"),
         ] {

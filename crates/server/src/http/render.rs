@@ -2,6 +2,7 @@
 
 use super::ids::RequestIds;
 use serde::Serialize;
+use strongroom_model::KeySpec;
 use strongroom_model::error::{
     BadBody, BadName, BadParameter, Conflict, Error, Forbidden, Internal, NotFound, Unavailable,
 };
@@ -89,7 +90,13 @@ fn json(body: &impl Serialize) -> Zeroizing<Vec<u8>> {
 
 /// Turns an error into what goes out.
 pub(super) fn render(error: &Error) -> Rendered {
-    let plain = |status, code, message: &str| Rendered { status, code, inner: None, message: message.into(), retry_after: None };
+    let plain = |status, code, message: &str| Rendered {
+        status,
+        code,
+        inner: None,
+        message: message.into(),
+        retry_after: None,
+    };
     match error {
         Error::ApiVersion => plain(
             400,
@@ -107,26 +114,33 @@ pub(super) fn render(error: &Error) -> Rendered {
         Error::Forbidden(reason) => forbidden(*reason),
         Error::NotFound(what) => not_found(what),
         Error::Conflict(what) => conflict(what),
-        Error::MethodNotAllowed => {
-            plain(405, "MethodNotAllowed", "This path does not take this method; the Allow header names those it takes.")
+        Error::MethodNotAllowed => plain(
+            405,
+            "MethodNotAllowed",
+            "This path does not take this method; the Allow header names those it takes.",
+        ),
+        Error::BodyTooLarge => {
+            plain(413, "RequestEntityTooLarge", "The request body is larger than this operation allows.")
         }
-        Error::BodyTooLarge => plain(413, "RequestEntityTooLarge", "The request body is larger than this operation allows."),
         Error::RequestTimeout => plain(408, "RequestTimeout", "The request body did not arrive in time."),
         Error::Throttled => Rendered {
             retry_after: Some(RETRY_THROTTLED),
             ..plain(429, "Throttled", "Too many requests are under way: come again after the time in Retry-After.")
         },
-        Error::Unavailable(part) => Rendered {
-            retry_after: Some(RETRY_UNAVAILABLE),
-            ..plain(503, "ServiceUnavailable", unavailable(*part))
-        },
+        Error::Unavailable(part) => {
+            Rendered { retry_after: Some(RETRY_UNAVAILABLE), ..plain(503, "ServiceUnavailable", unavailable(*part)) }
+        }
         Error::Internal(
             Internal::CorruptRecord
             | Internal::PartitionProtocol
             | Internal::SelfCheck
             | Internal::Panic
             | Internal::Encoding,
-        ) => plain(500, "InternalServerError", "An internal error occurred; the log of this node has the details under the activity id."),
+        ) => plain(
+            500,
+            "InternalServerError",
+            "An internal error occurred; the log of this node has the details under the activity id.",
+        ),
     }
 }
 
@@ -137,9 +151,13 @@ fn bad_name(name: BadName) -> &'static str {
         BadName::Pool => {
             "The managed HSM name is not valid: 3 to 24 letters, digits and single hyphens, a letter first and no hyphen last."
         }
-        BadName::Scope => "The role scope is not valid here: scopes are /, /keys and /keys/{key-name}, role definitions live at / only.",
+        BadName::Scope => {
+            "The role scope is not valid here: scopes are /, /keys and /keys/{key-name}, role definitions live at / only."
+        }
         BadName::Guid => "The name of a role definition or role assignment must be a GUID.",
-        BadName::Path => "The request path is not valid: a part holds what no name may hold, or its percent-encoding is wrong.",
+        BadName::Path => {
+            "The request path is not valid: a part holds what no name may hold, or its percent-encoding is wrong."
+        }
     }
 }
 
@@ -168,7 +186,7 @@ fn bad_parameter(parameter: &BadParameter) -> String {
             "Algorithm {} cannot {} with a key of type {}.",
             algorithm.row().name,
             operation.row().name,
-            spec.row().name
+            key_type(*spec)
         ),
         BadParameter::ImportMixed => "key_ops: import cannot stand beside another key operation.".into(),
         BadParameter::KeyMaterial => {
@@ -178,6 +196,15 @@ fn bad_parameter(parameter: &BadParameter) -> String {
         BadParameter::ValidityOrder => "attributes: nbf must be before exp.".into(),
         BadParameter::SkipToken => "The $skiptoken was not made by this list.".into(),
         BadParameter::Filter => "The $filter is not supported: use atScope() or principalId eq '{guid}'.".into(),
+    }
+}
+
+/// `EC-HSM P-256`, `RSA-HSM 2048` …
+fn key_type(spec: KeySpec) -> String {
+    let row = spec.row();
+    match row.curve {
+        Some(curve) => format!("{} {}", row.kty.hsm_name(), curve.as_str()),
+        None => format!("{} {}", row.kty.hsm_name(), row.bits),
     }
 }
 
@@ -194,7 +221,8 @@ fn forbidden(reason: Forbidden) -> Rendered {
             with("Forbidden", Some("KeyDisabled"), text)
         }
         Forbidden::KeyNotYetValid(operation) => {
-            let text = format!("Operation {} is not allowed on a key that is not yet valid (nbf).", operation.row().name);
+            let text =
+                format!("Operation {} is not allowed on a key that is not yet valid (nbf).", operation.row().name);
             with("Forbidden", Some("KeyNotYetValid"), text)
         }
         Forbidden::KeyExpired(operation) => {
@@ -211,9 +239,9 @@ fn forbidden(reason: Forbidden) -> Rendered {
         Forbidden::PurgeProtected => {
             plain("Purge protection is on: the key can be purged only after its scheduledPurgeDate.")
         }
-        Forbidden::NotActivated => {
-            plain("The managed HSM is not activated: download its security domain first; until then it answers nothing else.")
-        }
+        Forbidden::NotActivated => plain(
+            "The managed HSM is not activated: download its security domain first; until then it answers nothing else.",
+        ),
         Forbidden::BuiltInRole => plain("A built-in role can be neither changed nor deleted."),
         Forbidden::LastAdministrator => {
             plain("This would remove the last Managed HSM Administrator at /: assign the role to somebody else first.")
@@ -255,11 +283,12 @@ fn conflict(what: &Conflict) -> Rendered {
                  the key can only be recovered or purged."
             ),
         ),
-        Conflict::Concurrent => with(None, "The object was changed at the same time by another request: try again.".into()),
-        Conflict::RoleAssignmentExists => Rendered {
-            code: "RoleAssignmentExists",
-            ..with(None, "The role assignment already exists.".into())
-        },
+        Conflict::Concurrent => {
+            with(None, "The object was changed at the same time by another request: try again.".into())
+        }
+        Conflict::RoleAssignmentExists => {
+            Rendered { code: "RoleAssignmentExists", ..with(None, "The role assignment already exists.".into()) }
+        }
         Conflict::RoleAssignmentDiffers => Rendered {
             code: "RoleAssignmentExists",
             ..with(None, "A role assignment of this name exists already with another principal, role or scope.".into())
