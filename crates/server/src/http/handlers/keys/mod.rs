@@ -10,6 +10,7 @@ pub use operations::{decrypt, encrypt, sign, unwrap_key, verify, wrap_key};
 
 use super::{base64url, json};
 use crate::http::call::{Answer, Call, HandlerFuture};
+use paging::Asked;
 use render::Renderer;
 use std::sync::Arc;
 use strongroom_engine::keys::KeyBundle;
@@ -58,9 +59,10 @@ pub fn get_key(call: Call) -> HandlerFuture {
 /// `GetKeys`: the keys, by name.
 pub fn get_keys(call: Call) -> HandlerFuture {
     Box::pin(async move {
-        let page = call.engine.get_keys(&call.grant, paging::request(&call)?).await?;
+        let asked = Asked::of(&call);
+        let page = call.engine.get_keys(&call.grant, asked.request()?).await?;
         let renderer = renderer(&call);
-        let body = paging::page(&call, "keys", &page, |item| renderer.item(item));
+        let body = asked.page("keys", &page, |item| renderer.item(item));
         json::answer(200, &body, String::new(), false)
     })
 }
@@ -68,10 +70,10 @@ pub fn get_keys(call: Call) -> HandlerFuture {
 /// `GetKeyVersions`: the versions of a key.
 pub fn get_key_versions(call: Call) -> HandlerFuture {
     Box::pin(async move {
-        let name = key_name(&call)?;
-        let page = call.engine.get_key_versions(&call.grant, &name, paging::request(&call)?).await?;
+        let (name, asked) = (key_name(&call)?, Asked::of(&call));
+        let page = call.engine.get_key_versions(&call.grant, &name, asked.request()?).await?;
         let renderer = renderer(&call);
-        let body = paging::page(&call, &format!("keys/{name}/versions"), &page, |item| renderer.item(item));
+        let body = asked.page(&format!("keys/{name}/versions"), &page, |item| renderer.item(item));
         json::answer(200, &body, object_of(&name, None), false)
     })
 }
@@ -95,9 +97,10 @@ pub fn get_deleted_key(call: Call) -> HandlerFuture {
 /// `GetDeletedKeys`: the deleted keys, by name.
 pub fn get_deleted_keys(call: Call) -> HandlerFuture {
     Box::pin(async move {
-        let page = call.engine.get_deleted_keys(&call.grant, paging::request(&call)?).await?;
+        let asked = Asked::of(&call);
+        let page = call.engine.get_deleted_keys(&call.grant, asked.request()?).await?;
         let renderer = renderer(&call);
-        let body = paging::page(&call, "deletedkeys", &page, |item| renderer.deleted_item(item));
+        let body = asked.page("deletedkeys", &page, |item| renderer.deleted_item(item));
         json::answer(200, &body, String::new(), false)
     })
 }
@@ -188,7 +191,7 @@ fn object_of(name: &KeyName, version: Option<KeyVersion>) -> String {
 }
 
 fn renderer(call: &Call) -> Renderer<'_> {
-    Renderer { base: &call.base, pool: call.grant.pool(), version: call.version }
+    Renderer::new(&call.base, call.grant.pool(), call.version)
 }
 
 fn bundle(call: &Call, key: &KeyBundle, audited: bool) -> Result<Answer> {
@@ -198,4 +201,20 @@ fn bundle(call: &Call, key: &KeyBundle, audited: bool) -> Result<Answer> {
 
 fn policy_id(call: &Call, name: &KeyName) -> String {
     format!("{}/keys/{name}/rotationpolicy", call.base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_bytes_are_counted_from_1_to_128() {
+        let count = |count| random_count(GetRandomBytesRequest { count });
+        assert_eq!((count(Some(1)), count(Some(128))), (Ok(1), Ok(128)));
+        let range = Error::BadParameter(BadParameter::Range { parameter: "count", min: 1, max: 128 });
+        for bad in [0, 129, -1, 65_537, i64::MAX, i64::MIN] {
+            assert_eq!(count(Some(bad)), Err(range.clone()), "{bad}");
+        }
+        assert_eq!(count(None), Err(Error::BadParameter(BadParameter::Missing("count"))));
+    }
 }

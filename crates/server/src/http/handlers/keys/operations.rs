@@ -224,3 +224,185 @@ impl Extras {
         Ok(Self { iv: fixed("iv", body.iv.as_ref(), rule.iv)?, aad, tag: fixed("tag", body.tag.as_ref(), rule.tag)? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::{Value, json};
+    use std::path::Path;
+    use strongroom_model::error::Error;
+    use strongroom_model::{KeyType, Operation};
+
+    type Parser = fn(&[u8], ApiVersion) -> Result<Parsed<'_>>;
+
+    const PARSERS: &[(Operation, &str, Parser)] = &[
+        (Operation::Encrypt, "encrypt", parse_encrypt),
+        (Operation::Decrypt, "decrypt", parse_decrypt),
+        (Operation::Sign, "sign", parse_sign),
+        (Operation::Verify, "verify", parse_verify),
+        (Operation::WrapKey, "wrapKey", parse_wrap_key),
+        (Operation::UnwrapKey, "unwrapKey", parse_unwrap_key),
+    ];
+
+    fn newest() -> ApiVersion {
+        ApiVersion::parse("2026-07-01-preview").unwrap()
+    }
+
+    fn example(name: &str) -> Value {
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wire/tests/examples/keys");
+        let text = std::fs::read(examples.join(name).with_extension("json")).unwrap();
+        serde_json::from_slice::<Value>(&text).unwrap()["parameters"]["parameters"].take()
+    }
+
+    /// The reason of a refusal, or `None`; what was sent is never part of it.
+    fn refused(parse: Parser, body: &Value) -> Option<BadParameter> {
+        match parse(body.to_string().as_bytes(), newest()).err()? {
+            Error::BadParameter(reason) => Some(reason),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_official_examples_are_taken() {
+        for (operation, name, parse) in PARSERS {
+            let body = example(name);
+            if *operation == Operation::Verify {
+                // The example has digest and signature in each other's place.
+                let length = BadParameter::Length { parameter: "digest", min: 64, max: 64 };
+                assert_eq!(refused(*parse, &body), Some(length));
+                let swapped = json!({"alg": body["alg"], "digest": body["value"], "value": body["digest"]});
+                assert_eq!(refused(*parse, &swapped), None);
+                continue;
+            }
+            let text = body.to_string();
+            let parsed = parse(text.as_bytes(), newest()).unwrap();
+            assert_eq!(parsed.algorithm.row().name, body["alg"], "{name}");
+            assert_eq!(parsed.input.operation(), *operation);
+        }
+    }
+
+    /// A body that fits an algorithm in every respect.
+    fn fitting(algorithm: Algorithm, operation: Operation) -> Value {
+        let bytes = |len: usize| json!(base64url::encode(&vec![7; len]).unwrap().expose());
+        let mut body = json!({"alg": algorithm.row().name});
+        let digest = algorithm.digest().map_or(32, strongroom_model::Digest::size);
+        match operation {
+            Operation::Sign => body["value"] = bytes(digest),
+            Operation::Verify => {
+                body["digest"] = bytes(digest);
+                body["value"] = bytes(64);
+            }
+            Operation::Encrypt | Operation::Decrypt | Operation::WrapKey | Operation::UnwrapKey => {
+                body["value"] = bytes(16);
+            }
+        }
+        let direction = if operation == Operation::Decrypt { Direction::Decrypt } else { Direction::Encrypt };
+        if matches!(operation, Operation::Encrypt | Operation::Decrypt) {
+            let rule = rule(algorithm, direction);
+            for (name, len) in [("iv", rule.iv), ("tag", rule.tag), ("aad", rule.aad.then_some(5))] {
+                if let Some(len) = len {
+                    body[name] = bytes(len);
+                }
+            }
+        }
+        body
+    }
+
+    #[test]
+    fn every_cell_of_the_table_is_read() {
+        for row in ALGORITHMS {
+            for operation in row.uses {
+                let (_, name, parse) = PARSERS.iter().find(|(o, _, _)| o == operation).unwrap();
+                let body = fitting(row.algorithm, *operation);
+                let text = body.to_string();
+                let parsed = parse(text.as_bytes(), newest()).unwrap();
+                assert_eq!((parsed.algorithm, parsed.input.operation()), (row.algorithm, *operation), "{name} {body}");
+                assert_eq!(parsed.aad.is_some(), body.get("aad").is_some() && *operation == Operation::Encrypt);
+                // Each member but `aad` must be there.
+                for member in body.as_object().unwrap().keys().filter(|m| *m != "aad") {
+                    let mut less = body.clone();
+                    less.as_object_mut().unwrap().remove(member);
+                    let missing = refused(*parse, &less);
+                    assert!(matches!(missing, Some(BadParameter::Missing(m)) if m == member), "{less} {missing:?}");
+                }
+                // And each of the others must not.
+                for member in ["iv", "aad", "tag"] {
+                    if row.uses.contains(&Operation::Sign) || body.get(member).is_some() {
+                        continue;
+                    }
+                    let mut more = body.clone();
+                    more[member] = json!("AAAA");
+                    let extra = refused(*parse, &more);
+                    assert!(matches!(extra, Some(BadParameter::NotAllowed(m)) if m == member), "{more} {extra:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_are_exact() {
+        use BadParameter::Length;
+        let a = |n: usize| "A".repeat(n);
+        for (parse, body, reason) in [
+            (
+                parse_sign as Parser,
+                json!({"alg": "ES256", "value": a(42)}),
+                Length { parameter: "value", min: 32, max: 32 },
+            ),
+            (parse_sign, json!({"alg": "HS512", "value": a(64)}), Length { parameter: "value", min: 64, max: 64 }),
+            (
+                parse_verify,
+                json!({"alg": "PS384", "digest": a(43), "value": "AA"}),
+                Length { parameter: "digest", min: 48, max: 48 },
+            ),
+            (
+                parse_encrypt,
+                json!({"alg": "A256CBC", "value": "AA", "iv": a(16)}),
+                Length { parameter: "iv", min: 16, max: 16 },
+            ),
+            (
+                parse_decrypt,
+                json!({"alg": "A128GCM", "value": "AA", "iv": a(22), "tag": a(22)}),
+                Length { parameter: "iv", min: 12, max: 12 },
+            ),
+            (
+                parse_decrypt,
+                json!({"alg": "A128GCM", "value": "AA", "iv": a(16), "tag": a(20)}),
+                Length { parameter: "tag", min: 16, max: 16 },
+            ),
+            (
+                parse_encrypt,
+                json!({"alg": "A128GCM", "value": a(limits::OPERAND_MAX * 4 / 3 + 2)}),
+                Length { parameter: "value", min: 0, max: limits::OPERAND_MAX },
+            ),
+        ] {
+            assert_eq!(refused(parse, &body), Some(reason));
+        }
+    }
+
+    #[test]
+    fn algorithms_are_known_supported_and_old_enough() {
+        let sign = |alg: &str| refused(parse_sign, &json!({"alg": alg, "value": "A".repeat(43)}));
+        assert_eq!(sign("RSNULL"), Some(BadParameter::Unsupported("alg")));
+        for unknown in ["", "es256", "ES256 ", "c4n4ry", "none"] {
+            assert_eq!(sign(unknown), Some(BadParameter::Unknown("alg")));
+        }
+        let by = |alg, version| algorithm(Some(alg), ApiVersion::parse(version).unwrap());
+        assert_eq!(by("HS256", "7.5"), Err(bad(BadParameter::Unknown("alg"))));
+        assert_eq!(by("HS256", "7.6"), Ok(Algorithm::Hs256));
+        assert_eq!(by("A256GCM", "7.1"), Err(bad(BadParameter::Unknown("alg"))));
+        assert_eq!(by("RS256", "2015-06-01"), Ok(Algorithm::Rs256));
+        assert_eq!(SINCE.len(), ALGORITHMS.len());
+        for row in ALGORITHMS.iter().filter(|row| row.kty == KeyType::Oct) {
+            assert!(by(row.name, row.since).is_ok() && by(row.name, "7.0").is_err(), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn an_algorithm_of_another_operation_reaches_the_key() {
+        let body = json!({"alg": "RSA-OAEP", "value": "AAAA"}).to_string();
+        let parsed = parse_sign(body.as_bytes(), newest()).unwrap();
+        assert!(parsed.algorithm.check(parsed.input.operation(), strongroom_model::KeySpec::Rsa2048).is_err());
+    }
+}

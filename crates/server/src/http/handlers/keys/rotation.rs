@@ -2,7 +2,6 @@
 
 use super::parse::bad;
 use strongroom_engine::keys::{IsoDuration, RotateTrigger, RotationPolicy};
-use strongroom_model::clock::DAY;
 use strongroom_model::error::{BadParameter, Result};
 use strongroom_wire::rotation::{
     KeyRotationPolicy, KeyRotationPolicyAttributes, LifetimeAction, LifetimeActionTrigger, LifetimeActionType,
@@ -10,8 +9,6 @@ use strongroom_wire::rotation::{
 
 /// A hundred years: longer ones leave every calendar.
 const DURATION_DAYS_MAX: i64 = 36_500;
-/// Digits of one number of a duration; keeps every sum far inside of 64 bits.
-const DURATION_DIGITS_MAX: usize = 9;
 
 /// `PUT /keys/{name}/rotationpolicy`.
 pub(super) fn parse(body: KeyRotationPolicy) -> Result<RotationPolicy> {
@@ -51,49 +48,12 @@ fn trigger(action: &LifetimeAction) -> Result<RotateTrigger> {
     }
 }
 
-/// A duration of ISO 8601 that is whole days long: `P90D`, `P1Y6M`, `P2W`, `PT48H`.
 fn duration(parameter: &'static str, text: &str) -> Result<IsoDuration> {
-    let seconds = seconds(text).filter(|s| s % DAY == 0).ok_or(bad(BadParameter::Malformed(parameter)))?;
-    let days = seconds / DAY;
-    if days > DURATION_DAYS_MAX {
+    let duration = IsoDuration::parse(text).map_err(|_| bad(BadParameter::Malformed(parameter)))?;
+    if duration.days > DURATION_DAYS_MAX {
         return Err(bad(BadParameter::Range { parameter, min: 1, max: DURATION_DAYS_MAX }));
     }
-    Ok(IsoDuration { text: text.to_owned(), days })
-}
-
-/// Designators with their seconds, in the order in which they must stand.
-const DATE_PARTS: &[(u8, i64)] = &[(b'Y', 365 * DAY), (b'M', 30 * DAY), (b'W', 7 * DAY), (b'D', DAY)];
-const TIME_PARTS: &[(u8, i64)] = &[(b'H', 3600), (b'M', 60), (b'S', 1)];
-
-fn seconds(text: &str) -> Option<i64> {
-    let text = text.strip_prefix('P')?;
-    let (date, time) = match text.split_once('T') {
-        Some((date, time)) if !time.is_empty() => (date, time),
-        Some(_) => return None,
-        None => (text, ""),
-    };
-    if date.is_empty() && time.is_empty() {
-        return None;
-    }
-    sum(date, DATE_PARTS)?.checked_add(sum(time, TIME_PARTS)?)
-}
-
-fn sum(mut text: &str, mut parts: &[(u8, i64)]) -> Option<i64> {
-    let mut total = 0_i64;
-    while !text.is_empty() {
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, rest) = text.split_at_checked(digits)?;
-        let designator = *rest.as_bytes().first()?;
-        let position = parts.iter().position(|(d, _)| *d == designator)?;
-        let (_, unit) = parts.get(position)?;
-        if digits > DURATION_DIGITS_MAX {
-            return None;
-        }
-        total = total.checked_add(number.parse::<i64>().ok()?.checked_mul(*unit)?)?;
-        parts = parts.get(position + 1..)?;
-        text = rest.get(1..)?;
-    }
-    Some(total)
+    Ok(duration)
 }
 
 /// The policy as answered.
@@ -116,5 +76,78 @@ pub(super) fn render(id: String, policy: &RotationPolicy) -> KeyRotationPolicy {
         }),
         id: Some(id),
         lifetime_actions: Some(policy.rotate.iter().map(action).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use strongroom_model::Timestamp;
+
+    fn policy(json: &str) -> Result<RotationPolicy> {
+        parse(strongroom_wire::parse(json.as_bytes()).unwrap())
+    }
+
+    fn with_action(action: &str) -> Result<RotationPolicy> {
+        policy(&format!(r#"{{"lifetimeActions":[{action}]}}"#))
+    }
+
+    #[test]
+    fn a_policy_goes_in_and_comes_out() {
+        let json = r#"{"attributes":{"expiryTime":"P1Y"},"lifetimeActions":[{"action":{"type":"rotate"},
+            "trigger":{"timeAfterCreate":null,"timeBeforeExpiry":"P30D"}}]}"#;
+        let read = policy(json).unwrap();
+        let before = IsoDuration { text: "P30D".into(), days: 30 };
+        assert_eq!(read.rotate, Some(RotateTrigger::BeforeExpiry(before)));
+        assert_eq!(read.expiry, Some(IsoDuration { text: "P1Y".into(), days: 365 }));
+        let stored = RotationPolicy { created: Some(Timestamp(1)), updated: Some(Timestamp(2)), ..read };
+        let written = serde_json::to_string(&render("https://h/keys/k/rotationpolicy".into(), &stored)).unwrap();
+        assert_eq!(
+            written,
+            concat!(
+                r#"{"attributes":{"created":1,"expiryTime":"P1Y","updated":2},"id":"https://h/keys/k/rotationpolicy","#,
+                r#""lifetimeActions":[{"action":{"type":"Rotate"},"trigger":{"timeBeforeExpiry":"P30D"}}]}"#
+            )
+        );
+    }
+
+    #[test]
+    fn an_empty_policy_is_one() {
+        let none = RotationPolicy { rotate: None, expiry: None, created: None, updated: None };
+        assert_eq!(policy("{}").unwrap(), none);
+        assert_eq!(policy(r#"{"lifetimeActions":[],"attributes":{}}"#).unwrap(), none);
+        let written = serde_json::to_string(&render("x".into(), &none)).unwrap();
+        assert_eq!(written, r#"{"attributes":{},"id":"x","lifetimeActions":[]}"#);
+    }
+
+    #[test]
+    fn other_actions_and_triggers_are_refused() {
+        let after = r#""trigger":{"timeAfterCreate":"P90D"}"#;
+        for (action, reason) in [
+            (format!(r#"{{"action":{{"type":"Notify"}},{after}}}"#), BadParameter::Unsupported("action")),
+            (format!(r#"{{"action":{{"type":"Burn"}},{after}}}"#), BadParameter::Unknown("action")),
+            (format!(r#"{{"action":{{}},{after}}}"#), BadParameter::Missing("action")),
+            (format!("{{{after}}}"), BadParameter::Missing("action")),
+            (r#"{"action":{"type":"Rotate"}}"#.into(), BadParameter::Missing("trigger")),
+            (r#"{"action":{"type":"Rotate"},"trigger":{}}"#.into(), BadParameter::Missing("trigger")),
+            (
+                r#"{"action":{"type":"Rotate"},"trigger":{"timeAfterCreate":"P9D","timeBeforeExpiry":"P9D"}}"#.into(),
+                BadParameter::NotAllowed("timeBeforeExpiry"),
+            ),
+            (
+                r#"{"action":{"type":"Rotate"},"trigger":{"timeAfterCreate":"90"}}"#.into(),
+                BadParameter::Malformed("timeAfterCreate"),
+            ),
+            (
+                r#"{"action":{"type":"Rotate"},"trigger":{"timeAfterCreate":"P101Y"}}"#.into(),
+                BadParameter::Range { parameter: "timeAfterCreate", min: 1, max: DURATION_DAYS_MAX },
+            ),
+        ] {
+            assert_eq!(with_action(&action), Err(bad(reason)), "{action}");
+        }
+        let twice = format!(r#"{{"action":{{"type":"Rotate"}},{after}}},{{"action":{{"type":"ROTATE"}},{after}}}"#);
+        let length = BadParameter::Length { parameter: "lifetimeActions", min: 0, max: 1 };
+        assert_eq!(with_action(&twice), Err(bad(length)));
     }
 }

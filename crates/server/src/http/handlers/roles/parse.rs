@@ -4,7 +4,7 @@ use crate::http::call::Call;
 use strongroom_engine::roles::{AssignmentFilter, CreateRoleAssignment, SetRoleDefinition};
 use strongroom_model::error::{BadName, BadParameter, Error, Result};
 use strongroom_model::role::{Permission, ROLE_DEFINITION_ID_PREFIX, RoleType};
-use strongroom_model::{DataAction, RoleScope, limits};
+use strongroom_model::{DataAction, RoleScope};
 use strongroom_wire::roles::{
     PermissionInput, RoleAssignmentCreateParameters, RoleDefinitionCreateParameters, RoleDefinitionInput,
 };
@@ -85,19 +85,10 @@ pub(super) fn definition(body: RoleDefinitionCreateParameters) -> Result<SetRole
     }
     let permissions = permissions.unwrap_or_default().into_iter().map(permission).collect::<Result<_>>()?;
     Ok(SetRoleDefinition {
-        role_name: bounded("roleName", role_name)?.filter(|name| !name.is_empty()),
-        description: bounded("description", description)?.unwrap_or_default(),
+        role_name: role_name.filter(|name| !name.is_empty()),
+        description: description.unwrap_or_default(),
         permissions,
     })
-}
-
-fn bounded(parameter: &'static str, text: Option<String>) -> Result<Option<String>> {
-    match text {
-        Some(text) if text.chars().nth(limits::ROLE_TEXT_MAX).is_some() => {
-            Err(bad(BadParameter::Length { parameter, min: 0, max: limits::ROLE_TEXT_MAX }))
-        }
-        text => Ok(text),
-    }
 }
 
 fn permission(given: PermissionInput) -> Result<Permission> {
@@ -121,4 +112,130 @@ fn data_actions(parameter: &'static str, texts: Option<Vec<String>>) -> Result<V
     actions.sort_unstable();
     actions.dedup();
     Ok(actions)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const ID: &str = "21dbd100-6940-42c2-9190-5d6cb909625b";
+
+    fn id() -> Uuid {
+        Uuid::try_parse(ID).unwrap()
+    }
+
+    #[test]
+    fn a_guid_has_hyphens_and_nothing_around_it() {
+        assert_eq!(guid(ID), Some(id()));
+        assert_eq!(guid(&ID.to_uppercase()), Some(id()));
+        let (simple, braced, urn) = (ID.replace('-', ""), format!("{{{ID}}}"), format!("urn:uuid:{ID}"));
+        for bad in
+            ["", "x", &simple, &braced, &urn, &ID.replace('2', "g"), &ID[1..], "é1dbd100-6940-42c2-9190-5d6cb909625"]
+        {
+            assert_eq!(guid(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn filters_are_read_or_refused() {
+        assert_eq!(assignment_filter(None), Ok(AssignmentFilter::All));
+        assert_eq!(assignment_filter(Some("")), Ok(AssignmentFilter::All));
+        assert_eq!(assignment_filter(Some(" atScope() ")), Ok(AssignmentFilter::AtScope));
+        let principal = format!("principalId eq '{ID}'");
+        assert_eq!(assignment_filter(Some(&principal)), Ok(AssignmentFilter::Principal(id())));
+        assert_eq!(definition_filter(Some("atScope()")), Ok(()));
+        assert_eq!(definition_filter(Some(&principal)), Err(bad(BadParameter::Filter)));
+        for refused in [
+            "atScope".to_owned(),
+            "assignedTo('x')".to_owned(),
+            "principalId eq".to_owned(),
+            format!("principalId eq {ID}"),
+            "principalId eq 'x'".to_owned(),
+            format!("principalId ne '{ID}'"),
+            format!("{principal} and atScope()"),
+            format!("principalId eq '{ID}"),
+            "'".to_owned(),
+        ] {
+            assert_eq!(assignment_filter(Some(&refused)), Err(bad(BadParameter::Filter)), "{refused}");
+        }
+    }
+
+    #[test]
+    fn definition_ids_are_taken_bare_and_as_paths() {
+        for good in [
+            ID.to_owned(),
+            format!("{ROLE_DEFINITION_ID_PREFIX}{ID}"),
+            format!("/{ROLE_DEFINITION_ID_PREFIX}{ID}"),
+            format!("/{ROLE_DEFINITION_ID_PREFIX}{ID}").to_uppercase(),
+            format!("/providers/Microsoft.Authorization/roleDefinitions/{ID}"),
+            format!("providers/microsoft.authorization/roledefinitions/{ID}"),
+            format!("/keys/providers/Microsoft.Authorization/roleDefinitions/{ID}"),
+        ] {
+            assert_eq!(definition_id(&good), Some(id()), "{good}");
+        }
+        for bad in [
+            String::new(),
+            "/".to_owned(),
+            format!("/{ID}"),
+            format!("roleDefinitions/{ID}"),
+            format!("xproviders/Microsoft.Authorization/roleDefinitions/{ID}"),
+            format!("/providers/Microsoft.Authorization/roleAssignments/{ID}"),
+            format!("/providers/Microsoft.Authorization/roleDefinitions/{ID}/"),
+            format!("éééé/providers/Microsoft.Authorization/roleDefinition/{ID}"),
+        ] {
+            assert_eq!(definition_id(&bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_assignment_names_principal_and_role() {
+        let read = |json: String| assignment(strongroom_wire::parse(json.as_bytes()).unwrap(), RoleScope::Keys);
+        let made = read(format!(r#"{{"properties":{{"principalId":"{ID}","roleDefinitionId":"{ID}"}}}}"#)).unwrap();
+        assert_eq!((made.principal_id, made.role_definition_id, made.scope), (id(), id(), RoleScope::Keys));
+        for (json, reason) in [
+            ("{}".to_owned(), BadParameter::Missing("properties")),
+            (r#"{"properties":{}}"#.to_owned(), BadParameter::Missing("principalId")),
+            (r#"{"properties":{"principalId":"x"}}"#.to_owned(), BadParameter::Missing("roleDefinitionId")),
+            (
+                format!(r#"{{"properties":{{"principalId":"x","roleDefinitionId":"{ID}"}}}}"#),
+                BadParameter::Malformed("principalId"),
+            ),
+            (
+                format!(r#"{{"properties":{{"principalId":"{ID}","roleDefinitionId":"x"}}}}"#),
+                BadParameter::Malformed("roleDefinitionId"),
+            ),
+        ] {
+            assert_eq!(read(json.clone()).err(), Some(bad(reason)), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_definition_has_known_data_actions_at_the_hsm() {
+        let read = |inner: &str| {
+            let json = format!(r#"{{"properties":{{{inner}}}}}"#);
+            definition(strongroom_wire::parse(json.as_bytes()).unwrap())
+        };
+        let (sign, verify) = (DataAction::KeysSign.as_str(), DataAction::KeysVerify.as_str());
+        let made = read(&format!(
+            r#""roleName":"","type":"customrole","assignableScopes":["/"],"permissions":
+            [{{"dataActions":["{verify}","{}","{verify}"],"notDataActions":["{verify}"],"actions":[],"notActions":null}}]"#,
+            sign.to_uppercase()
+        ));
+        let made = made.unwrap();
+        assert_eq!((made.role_name, made.description.as_str()), (None, ""));
+        assert_eq!(made.permissions[0].data_actions, [DataAction::KeysSign, DataAction::KeysVerify]);
+        assert_eq!(made.permissions[0].not_data_actions, [DataAction::KeysVerify]);
+        for (inner, reason) in [
+            (r#""permissions":[{"actions":["read"]}]"#, BadParameter::Unsupported("actions")),
+            (r#""permissions":[{"notActions":["read"]}]"#, BadParameter::Unsupported("notActions")),
+            (r#""permissions":[{"dataActions":["*"]}]"#, BadParameter::Unknown("dataActions")),
+            (r#""permissions":[{"notDataActions":["x"]}]"#, BadParameter::Unknown("notDataActions")),
+            (r#""assignableScopes":["/keys"]"#, BadParameter::Unsupported("assignableScopes")),
+            (r#""assignableScopes":["/secrets"]"#, BadParameter::Unsupported("assignableScopes")),
+            (r#""type":"AKVBuiltInRole""#, BadParameter::Unsupported("type")),
+        ] {
+            assert_eq!(read(inner).err(), Some(bad(reason)), "{inner}");
+        }
+    }
 }

@@ -48,3 +48,46 @@ fn permission(of: &Permission) -> wire::Permission {
         not_data_actions: texts(&of.not_data_actions),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use strongroom_model::role::{BUILT_IN_ROLES, CRYPTO_USER};
+    use uuid::Uuid;
+
+    #[test]
+    fn an_assignment_is_written_to_the_byte() {
+        let of = |scope: &str| RoleAssignment {
+            id: Uuid::from_u128(1),
+            principal_id: Uuid::from_u128(2),
+            role_definition_id: CRYPTO_USER,
+            scope: RoleScope::parse(scope).unwrap(),
+        };
+        let wanted = concat!(
+            r#"{"id":"/providers/Microsoft.Authorization/roleAssignments/00000000-0000-0000-0000-000000000001","#,
+            r#""name":"00000000-0000-0000-0000-000000000001","properties":{"#,
+            r#""principalId":"00000000-0000-0000-0000-000000000002","roleDefinitionId":"Microsoft.KeyVault/providers/"#,
+            r#"Microsoft.Authorization/roleDefinitions/21dbd100-6940-42c2-9190-5d6cb909625b","scope":"/"},"#,
+            r#""type":"Microsoft.Authorization/roleAssignments"}"#
+        );
+        assert_eq!(serde_json::to_string(&assignment(&of("/"))).unwrap(), wanted);
+        let at_key = assignment(&of("/keys/My-Key"));
+        assert!(at_key.id.starts_with("/keys/My-Key/providers/Microsoft.Authorization/roleAssignments/"));
+        assert_eq!(at_key.properties.scope, "/keys/My-Key");
+    }
+
+    #[test]
+    fn a_definition_has_all_four_lists() {
+        let role = BUILT_IN_ROLES.iter().find(|r| r.name == "Managed HSM Crypto Service Release User").unwrap();
+        let wanted = concat!(
+            r#"{"id":"Microsoft.KeyVault/providers/Microsoft.Authorization/roleDefinitions/"#,
+            r#"21dbd100-6940-42c2-9190-5d6cb909625c","name":"21dbd100-6940-42c2-9190-5d6cb909625c","properties":{"#,
+            r#""assignableScopes":["/"],"description":"","permissions":[{"actions":[],"dataActions":"#,
+            r#"["Microsoft.KeyVault/managedHsm/keys/release/action"],"notActions":[],"notDataActions":[]}],"#,
+            r#""roleName":"Managed HSM Crypto Service Release User","type":"AKVBuiltInRole"},"#,
+            r#""type":"Microsoft.Authorization/roleDefinitions"}"#
+        );
+        assert_eq!(serde_json::to_string(&definition(&role.definition())).unwrap(), wanted);
+    }
+}
