@@ -134,6 +134,23 @@ impl Binding {
         Ok(next)
     }
 
+    /// Refuses `next` unless [`Binding::rebind`] could have made it of this binding: the provider's own check.
+    pub fn may_become(&self, next: &Self) -> Result<(), HsmError> {
+        let allowed = Self {
+            enabled: next.enabled,
+            not_before: next.not_before,
+            expires: next.expires,
+            ops: next.ops,
+            generation: self.generation.checked_add(1).ok_or(HsmError::BindingRule)?,
+            ..self.clone()
+        };
+        let change = RebindChange { ops: Some(next.ops), ..RebindChange::default() };
+        self.rebind(&change)?;
+        let dates_kept = self.not_before.is_none_or(|_| next.not_before.is_some())
+            && self.expires.is_none_or(|_| next.expires.is_some());
+        if allowed == *next && dates_kept { Ok(()) } else { Err(HsmError::BindingRule) }
+    }
+
     /// Refuses an operation that the key's own rules forbid at `now` (behaviour notes, section 5).
     pub fn permits(&self, operation: Operation, now: Timestamp) -> Result<(), HsmError> {
         let row = operation.row();

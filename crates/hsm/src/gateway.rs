@@ -2,6 +2,7 @@
 
 use crate::binding::{KeyDraft, RebindChange};
 use crate::error::HsmError;
+use crate::sealed;
 use crate::verbs::{
     BlobId, Capabilities, Checkpoint, Input, KeyBlob, KeyMade, KeyMaterial, Operate, Output, Reply, Request,
     WrappedRoot,
@@ -120,8 +121,7 @@ impl dyn Gateway {
 impl KeyBlob {
     /// The commitment inside the sealed format, which names this sealing; an error when the blob is too short to hold one.
     pub fn id(&self) -> Result<BlobId, HsmError> {
-        const COMMITMENT: std::ops::Range<usize> = 38..70;
-        let bytes = self.sealed.get(COMMITMENT).and_then(|b| b.try_into().ok());
+        let bytes = self.sealed.get(sealed::COMMITMENT).and_then(|b| b.try_into().ok());
         bytes.map(BlobId).ok_or(HsmError::Unsealable)
     }
 }

@@ -5,12 +5,16 @@
 #![forbid(unsafe_code)]
 
 pub mod binding;
+mod canonical;
+pub mod chain;
 pub mod error;
 pub mod gateway;
 pub mod provider;
+pub mod sealed;
 pub mod verbs;
 
 pub use binding::{Binding, KeyDraft, KeyKind, RebindChange};
+pub use chain::{CHAIN_START, UseEntry, next_hash};
 pub use error::HsmError;
 pub use gateway::{Gateway, Partitions};
 pub use provider::Provider;

@@ -1,0 +1,118 @@
+//! The table of opened keys that all threads of a partition share: read-mostly, bounded, and deaf to old generations.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use strongroom_hsm::verbs::BlobId;
+use strongroom_hsm::{Binding, HsmError};
+use strongroom_model::{KeyVersion, VaultId};
+
+/// Opened keys held at once; a parsed RSA key takes about 5 KiB of locked memory.
+pub const OPENED_KEYS_MAX: usize = 16_384;
+/// Keys whose newest generation is remembered after they were closed.
+pub const KNOWN_GENERATIONS_MAX: usize = 1 << 20;
+const SHARDS: usize = 16;
+/// Keys in one of a shard's two maps.
+const HALF: usize = OPENED_KEYS_MAX / SHARDS / 2;
+
+/// An opened key with the binding that says what it may do.
+pub(super) struct Opened<K> {
+    /// The provider's key.
+    pub(super) key: K,
+    /// From the blob that it was opened from.
+    pub(super) binding: Binding,
+    newest: Arc<AtomicU64>,
+}
+
+/// Two maps instead of a list in order of use: what was not used while `young` filled up goes with `old`.
+struct Shard<K> {
+    young: HashMap<BlobId, Arc<Opened<K>>>,
+    old: HashMap<BlobId, Arc<Opened<K>>>,
+}
+
+impl<K> Shard<K> {
+    fn put(&mut self, id: BlobId, key: Arc<Opened<K>>) {
+        if self.young.len() >= HALF {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(id, key);
+    }
+}
+
+/// One version of one key, whatever its generation.
+#[derive(PartialEq, Eq, Hash)]
+struct Identity {
+    vault: VaultId,
+    name: String,
+    version: KeyVersion,
+}
+
+/// See the module.
+///
+/// A generation counts as known once a blob of it was presented and opened, not when a rebind made it: a change whose commit
+/// failed must not take the key away from everybody.
+pub(super) struct Table<K> {
+    shards: [RwLock<Shard<K>>; SHARDS],
+    newest: Mutex<HashMap<Identity, Arc<AtomicU64>>>,
+}
+
+impl<K> Table<K> {
+    /// An empty table.
+    pub(super) fn new() -> Self {
+        let shard = |_| RwLock::new(Shard { young: HashMap::new(), old: HashMap::new() });
+        Self { shards: std::array::from_fn(shard), newest: Mutex::new(HashMap::new()) }
+    }
+
+    fn shard(&self, id: &BlobId) -> &RwLock<Shard<K>> {
+        &self.shards[usize::from(id.0[0]) % SHARDS]
+    }
+
+    /// The key of this sealing, when it is open; [`HsmError::StaleGeneration`] when a newer one has been seen since.
+    pub(super) fn get(&self, id: &BlobId) -> Result<Option<Arc<Opened<K>>>, HsmError> {
+        let found = {
+            let shard = self.shard(id).read().unwrap_or_else(PoisonError::into_inner);
+            shard
+                .young
+                .get(id)
+                .map(|k| (Arc::clone(k), true))
+                .or_else(|| shard.old.get(id).map(|k| (Arc::clone(k), false)))
+        };
+        let Some((key, young)) = found else { return Ok(None) };
+        if key.binding.generation < key.newest.load(Ordering::Acquire) {
+            let mut shard = self.shard(id).write().unwrap_or_else(PoisonError::into_inner);
+            shard.young.remove(id);
+            shard.old.remove(id);
+            return Err(HsmError::StaleGeneration);
+        }
+        if !young {
+            let mut shard = self.shard(id).write().unwrap_or_else(PoisonError::into_inner);
+            shard.old.remove(id);
+            shard.put(*id, Arc::clone(&key));
+        }
+        Ok(Some(key))
+    }
+
+    /// Takes in a key that was just opened, which makes its generation known.
+    pub(super) fn admit(&self, id: BlobId, key: K, binding: Binding) -> Result<Arc<Opened<K>>, HsmError> {
+        let newest = self.know(&binding)?;
+        let opened = Arc::new(Opened { key, binding, newest });
+        self.shard(&id).write().unwrap_or_else(PoisonError::into_inner).put(id, Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// Makes the generation of an authentic binding known, or refuses it as stale.
+    pub(super) fn know(&self, binding: &Binding) -> Result<Arc<AtomicU64>, HsmError> {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest.len() >= KNOWN_GENERATIONS_MAX {
+            // Keys that are open somewhere keep theirs: that is what refuses them.
+            newest.retain(|_, known| Arc::strong_count(known) > 1);
+        }
+        let identity = Identity { vault: binding.vault, name: binding.name.clone(), version: binding.version };
+        let known = newest.entry(identity).or_default();
+        if binding.generation < known.load(Ordering::Acquire) {
+            return Err(HsmError::StaleGeneration);
+        }
+        known.store(binding.generation, Ordering::Release);
+        Ok(Arc::clone(known))
+    }
+}
