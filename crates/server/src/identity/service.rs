@@ -30,7 +30,7 @@ pub struct IdentityParts {
     pub settings: IdentitySettings,
     /// The installation's host names.
     pub endpoints: Endpoints,
-    /// The time.
+    /// The machine's clock, never moved: clients compare what tokens and assertions say with theirs.
     pub clock: Arc<dyn Clock>,
     /// The issuer's key: RSA, RS256; `SystemSigner::of_engine(&engine, "issuer", KeySpec::Rsa2048, Algorithm::Rs256)`.
     pub signer: SystemSigner,

@@ -127,7 +127,7 @@ fn the_watch_sees_changes_of_the_file_and_of_key_files() {
     file.applications[0].federated_credentials[0].jwks_file = Some("keys.json".into());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("directory.toml");
-    std::fs::write(folder.path().join("keys.json"), jwks(&OTHER_KEY, "fed-1")).unwrap();
+    std::fs::write(folder.path().join("keys.json"), federated_jwks("fed-1")).unwrap();
     file.save(&path).unwrap();
     let identity = start(path.clone(), Arc::new(ManualClock::new(Timestamp(NOW)))).unwrap();
     let mut failed = None;
@@ -138,7 +138,7 @@ fn the_watch_sees_changes_of_the_file_and_of_key_files() {
     file.save(&path).unwrap();
     tick();
     assert_eq!(identity.epoch(), 1);
-    std::fs::write(folder.path().join("keys.json"), jwks(&OTHER_KEY, "fed-2")).unwrap();
+    std::fs::write(folder.path().join("keys.json"), federated_jwks("fed-2")).unwrap();
     tick();
     assert_eq!(identity.epoch(), 2);
     std::fs::write(&path, "broken").unwrap();
@@ -180,4 +180,29 @@ fn settings_are_checked() {
     assert!(toml::from_str::<IdentitySettings>("tenant_id = \"x\"").is_err());
     let unknown = format!("tenant_id = \"{TENANT}\"\ndirectory = \"d\"\ntenat = 1");
     assert!(toml::from_str::<IdentitySettings>(&unknown).unwrap_err().to_string().contains("unknown field `tenat`"));
+}
+
+#[tokio::test]
+async fn no_validation_under_way_brings_a_disabled_principal_back() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let mut fixture = Fixture::new();
+    let token = fixture.token().await;
+    let identity = Arc::clone(&fixture.identity);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let _ = identity.validate(&token, HSM);
+                }
+            });
+        }
+        for enabled in [false, true].repeat(20) {
+            fixture.change(|file| file.applications[0].enabled = enabled);
+            for _ in 0..50 {
+                assert_eq!(identity.validate(&token, HSM).is_ok(), enabled);
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
 }

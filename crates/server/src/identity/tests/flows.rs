@@ -243,6 +243,29 @@ async fn certificates_sign_assertions() {
 }
 
 #[tokio::test]
+async fn an_assertion_may_be_padded_in_every_part() {
+    let client = Client::new();
+    let mut fixture = Fixture::new();
+    fixture.change(|file| {
+        file.applications[0].certificates =
+            vec![ApplicationCertificate { sha256: None, pem: Some(client.pem.clone()) }];
+    });
+    let mut padded = 0;
+    for spaces in 0..3 {
+        let header = format!(r#"{{"alg":"PS256",{}"typ":"JWT"}}"#, " ".repeat(spaces));
+        let input = format!("{}.{}", URL_SAFE.encode(&header), URL_SAFE.encode(good_claims()));
+        let mut signature = vec![0; client.key.public_modulus_len()];
+        client.key.sign(&RSA_PSS_SHA256, &SystemRandom::new(), input.as_bytes(), &mut signature).unwrap();
+        let assertion = format!("{input}.{}", URL_SAFE.encode(signature));
+        padded += usize::from(assertion.contains("=."));
+        access_token(&fixture.post(&assertion_grant(&assertion)).await);
+        let wrong = assertion.replacen('.', "=.", 1);
+        assert_eq!(refusal(&fixture.post(&assertion_grant(&wrong)).await).2, 700_027);
+    }
+    assert!(padded > 0);
+}
+
+#[tokio::test]
 async fn assertions_that_are_not_quite_right() {
     let (client, stranger) = (Client::new(), Client::new());
     let mut fixture = Fixture::new();
@@ -298,15 +321,14 @@ async fn another_issuer_stands_for_an_application() {
     let fixture = Fixture::new();
     let (aud, exp) = ("\"api://AzureADTokenExchange\"", NOW + 300);
     let good = federated(FEDERATED_ISSUER, FEDERATED_SUBJECT, aud, exp);
-    let sign = |kid: &str, claims: &str| {
-        sign_jwt(&format!(r#"{{"alg":"RS256","kid":"{kid}","typ":"JWT"}}"#), claims, &OTHER_KEY, &RSA_PKCS1_SHA256)
-    };
+    let sign =
+        |kid: &str, claims: &str| sign_federated(&format!(r#"{{"alg":"ES256","kid":"{kid}","typ":"JWT"}}"#), claims);
     let listed = federated(FEDERATED_ISSUER, FEDERATED_SUBJECT, "[\"x\",\"api://AzureADTokenExchange\"]", exp);
     for assertion in [
         sign("fed-1", &good),
         format!("{}\n", sign("fed-1", &good)),
         sign("fed-1", &listed),
-        sign_jwt(r#"{"alg":"PS256"}"#, &good, &OTHER_KEY, &RSA_PSS_SHA256),
+        sign_federated(r#"{"alg":"ES256"}"#, &good),
     ] {
         fixture.validate(&access_token(&fixture.post(&assertion_grant(&assertion)).await)).unwrap();
     }
@@ -332,6 +354,17 @@ async fn another_issuer_stands_for_an_application() {
         ("expired", sign("fed-1", &federated(FEDERATED_ISSUER, FEDERATED_SUBJECT, aud, NOW - 60)), 700_024),
     ] {
         assert_eq!(refusal(&fixture.post(&assertion_grant(&assertion)).await).2, number, "{name}");
+    }
+    let mut rsa = Fixture::new();
+    rsa.change(|file| file.applications[0].federated_credentials[0].jwks = Some(jwks(&OTHER_KEY, "fed-1")));
+    for (header, padding, status) in [
+        (r#"{"alg":"RS256","kid":"fed-1"}"#, &RSA_PKCS1_SHA256 as &'static dyn RsaEncoding, 200),
+        (r#"{"alg":"PS256"}"#, &RSA_PSS_SHA256, 200),
+        (r#"{"alg":"ES256"}"#, &RSA_PKCS1_SHA256, 401),
+        (r#"{"alg":"RS384"}"#, &RSA_PKCS1_SHA256, 401),
+    ] {
+        let assertion = sign_jwt(header, &good, &OTHER_KEY, padding);
+        assert_eq!(rsa.post(&assertion_grant(&assertion)).await.status, status, "{header}");
     }
 }
 

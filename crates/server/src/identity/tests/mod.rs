@@ -16,7 +16,9 @@ use super::*;
 use aws_lc_rs::digest::{Digest, SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
@@ -52,6 +54,9 @@ const FEDERATED_SUBJECT: &str = "repo:one/two:ref:refs/heads/main";
 
 static ISSUER_KEY: LazyLock<Arc<KeyPair>> = LazyLock::new(|| Arc::new(KeyPair::generate(KeySize::Rsa2048).unwrap()));
 static OTHER_KEY: LazyLock<Arc<KeyPair>> = LazyLock::new(|| Arc::new(KeyPair::generate(KeySize::Rsa2048).unwrap()));
+/// The other issuer's key: on P-256, which is quick to make.
+static FEDERATED_KEY: LazyLock<EcdsaKeyPair> =
+    LazyLock::new(|| EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap());
 static PASSWORD_HASH: LazyLock<String> =
     LazyLock::new(|| settings::hash_password(&strongroom_model::SecretBytes::copy_of(PASSWORD.as_bytes())).unwrap());
 
@@ -160,6 +165,12 @@ fn jwks(key: &KeyPair, kid: &str) -> String {
     format!(r#"{{"keys":[{{"kty":"RSA","use":"sig","kid":"{kid}","n":"{n}","e":"{e}"}}]}}"#)
 }
 
+fn federated_jwks(kid: &str) -> String {
+    let point = FEDERATED_KEY.public_key().as_ref();
+    let (x, y) = (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..]));
+    format!(r#"{{"keys":[{{"kty":"EC","crv":"P-256","use":"sig","kid":"{kid}","x":"{x}","y":"{y}"}}]}}"#)
+}
+
 fn directory() -> DirectoryFile {
     let application = Application {
         name: "ci".to_owned(),
@@ -176,7 +187,7 @@ fn directory() -> DirectoryFile {
             issuer: FEDERATED_ISSUER.to_owned(),
             subject: FEDERATED_SUBJECT.to_owned(),
             audience: "api://AzureADTokenExchange".to_owned(),
-            jwks: Some(jwks(&OTHER_KEY, "fed-1")),
+            jwks: Some(federated_jwks("fed-1")),
             jwks_file: None,
         }],
     };
@@ -249,5 +260,12 @@ fn sign_jwt(header: &str, claims: &str, key: &KeyPair, padding: &'static dyn Rsa
     let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let mut signature = vec![0; key.public_modulus_len()];
     key.sign(padding, &SystemRandom::new(), input.as_bytes(), &mut signature).unwrap();
+    format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// The same with ES256, by the other issuer.
+fn sign_federated(header: &str, claims: &str) -> String {
+    let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let signature = FEDERATED_KEY.sign(&SystemRandom::new(), input.as_bytes()).unwrap();
     format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
