@@ -8,6 +8,7 @@ mod access;
 mod audit;
 mod basics;
 mod deleting;
+mod golden;
 mod lists;
 mod races;
 mod real;

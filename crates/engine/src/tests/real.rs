@@ -19,19 +19,24 @@ use strongroom_store::redb::Options;
 use strongroom_store::{RedbStore, Store};
 use uuid::Uuid;
 
-struct Real {
-    engine: Arc<Engine>,
-    pool: Arc<Pool>,
+/// An engine over the real provider.
+pub(crate) struct Real {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) pool: Arc<Pool>,
     partitions: Arc<LocalPartitions<SoftProvider>>,
 }
 
 impl Real {
     async fn start(folder: &Path, kek: u8) -> std::result::Result<Self, StartError> {
         let store = RedbStore::open(&folder.join("store"), Options::default()).unwrap();
+        Self::on(Arc::new(store), kek).await
+    }
+
+    pub(crate) async fn on(store: Arc<dyn Store>, kek: u8) -> std::result::Result<Self, StartError> {
         let kek = SecretBytes::new(vec![kek; 32]);
         let partitions = Arc::new(LocalPartitions::new(SoftProvider, kek, false));
         let parts = EngineParts {
-            store: Arc::new(store) as Arc<dyn Store>,
+            store,
             store_seal: seal(),
             partitions: Arc::clone(&partitions) as Arc<dyn strongroom_hsm::Partitions>,
             clock: Arc::new(SystemClock { offset: 0 }),
@@ -51,16 +56,16 @@ impl Real {
         Ok(real)
     }
 
-    fn grant(&self, action: DataAction) -> crate::Grant {
+    pub(crate) fn grant(&self, action: DataAction) -> crate::Grant {
         self.engine.authorise(&self.pool, &caller(ADMIN, &[]), action, RoleScope::Hsm).unwrap()
     }
 
-    async fn create(&self, key: &str, spec: KeySpec, ops: KeyOps) -> crate::keys::KeyBundle {
+    pub(crate) async fn create(&self, key: &str, spec: KeySpec, ops: KeyOps) -> crate::keys::KeyBundle {
         let what = CreateKey { ops, ..super::house::of(spec) };
         self.engine.create_key(&self.grant(DataAction::KeysCreate), recorded(), name(key), what).await.unwrap()
     }
 
-    async fn operate(&self, key: &str, algorithm: Algorithm, input: Input) -> Result<Output> {
+    pub(crate) async fn operate(&self, key: &str, algorithm: Algorithm, input: Input) -> Result<Output> {
         let g = self.grant(input.operation().row().action);
         self.engine.operate(&g, &name(key), None, algorithm, input).await.map(|(_, output, _)| output)
     }
