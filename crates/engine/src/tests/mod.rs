@@ -10,6 +10,7 @@ mod basics;
 mod deleting;
 mod lists;
 mod races;
+mod real;
 mod rotating;
 mod starting;
 mod uses;

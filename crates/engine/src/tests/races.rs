@@ -135,7 +135,7 @@ async fn race(tasks: usize, each: usize, two_nodes: bool, lingering: bool) {
                 let mut calls = Vec::new();
                 if lingering && n >= 2 {
                     // Readers only, as fast as they can.
-                    for i in 0..each * 50 {
+                    for i in 0..each * 20 {
                         calls.push(call(&house, [Did::Get, Did::GetDeleted][(n + i) % 2], &ticks).await);
                         tokio::task::yield_now().await;
                     }
