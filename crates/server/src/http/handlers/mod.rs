@@ -4,3 +4,6 @@ mod base64url;
 mod json;
 pub mod keys;
 pub mod roles;
+
+#[cfg(test)]
+mod tests;
