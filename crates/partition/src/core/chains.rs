@@ -28,29 +28,29 @@ struct Chain {
 }
 
 /// Signs a checkpoint's digest.
-pub type Signer<'a> = &'a dyn Fn(&Checkpoint) -> Result<Vec<u8>, HsmError>;
+pub(super) type Signer<'a> = &'a dyn Fn(&Checkpoint) -> Result<Vec<u8>, HsmError>;
 
 /// What a checkpoint says besides the chain's own state.
 #[derive(Clone, Copy)]
-pub struct Stamped<'a> {
+pub(super) struct Stamped<'a> {
     /// By the partition's clock.
-    pub now: Timestamp,
+    pub(super) now: Timestamp,
     /// Whose partition this is.
-    pub pool: PoolId,
+    pub(super) pool: PoolId,
     /// Fingerprints of the checkpoints before this start.
-    pub previous: &'a [[u8; 32]],
+    pub(super) previous: &'a [[u8; 32]],
     /// The audit key at work.
-    pub signer: Signer<'a>,
+    pub(super) signer: Signer<'a>,
 }
 
 impl ThreadChain {
     /// A chain with this random id.
-    pub fn new(id: [u8; 16]) -> Self {
+    pub(super) fn new(id: [u8; 16]) -> Self {
         Self(Arc::new(Mutex::new(Chain { id, sequence: 0, hash: CHAIN_START, signed: 0, kept: Vec::new() })))
     }
 
     /// Adds a use; every [`USES_PER_CHECKPOINT`] of them signs a checkpoint. Nothing is added when that fails.
-    pub fn add(
+    pub(super) fn add(
         &self,
         operation: Operation,
         binding: &Binding,
@@ -78,7 +78,7 @@ impl ThreadChain {
     }
 
     /// The checkpoints since the last call: those kept, and one over the present state when it moved.
-    pub fn checkpoints(&self, with: Stamped<'_>) -> Result<Vec<Checkpoint>, HsmError> {
+    pub(super) fn checkpoints(&self, with: Stamped<'_>) -> Result<Vec<Checkpoint>, HsmError> {
         let mut chain = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if chain.sequence > chain.signed {
             let (sequence, hash) = (chain.sequence, chain.hash);

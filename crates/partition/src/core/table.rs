@@ -16,11 +16,11 @@ const SHARDS: usize = 16;
 const HALF: usize = OPENED_KEYS_MAX / SHARDS / 2;
 
 /// An opened key with the binding that says what it may do.
-pub struct Opened<K> {
+pub(super) struct Opened<K> {
     /// The provider's key.
-    pub key: K,
+    pub(super) key: K,
     /// From the blob that it was opened from.
-    pub binding: Binding,
+    pub(super) binding: Binding,
     newest: Arc<AtomicU64>,
 }
 
@@ -51,14 +51,14 @@ struct Identity {
 ///
 /// A generation counts as known once a blob of it was presented and opened, not when a rebind made it: a change whose commit
 /// failed must not take the key away from everybody.
-pub struct Table<K> {
+pub(super) struct Table<K> {
     shards: [RwLock<Shard<K>>; SHARDS],
     newest: Mutex<HashMap<Identity, Arc<AtomicU64>>>,
 }
 
 impl<K> Table<K> {
     /// An empty table.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let shard = |_| RwLock::new(Shard { young: HashMap::new(), old: HashMap::new() });
         Self { shards: std::array::from_fn(shard), newest: Mutex::new(HashMap::new()) }
     }
@@ -68,7 +68,7 @@ impl<K> Table<K> {
     }
 
     /// The key of this sealing, when it is open; [`HsmError::StaleGeneration`] when a newer one has been seen since.
-    pub fn get(&self, id: &BlobId) -> Result<Option<Arc<Opened<K>>>, HsmError> {
+    pub(super) fn get(&self, id: &BlobId) -> Result<Option<Arc<Opened<K>>>, HsmError> {
         let found = {
             let shard = self.shard(id).read().unwrap_or_else(PoisonError::into_inner);
             shard
@@ -93,7 +93,7 @@ impl<K> Table<K> {
     }
 
     /// Takes in a key that was just opened, which makes its generation known.
-    pub fn admit(&self, id: BlobId, key: K, binding: Binding) -> Result<Arc<Opened<K>>, HsmError> {
+    pub(super) fn admit(&self, id: BlobId, key: K, binding: Binding) -> Result<Arc<Opened<K>>, HsmError> {
         let newest = self.know(&binding)?;
         let opened = Arc::new(Opened { key, binding, newest });
         self.shard(&id).write().unwrap_or_else(PoisonError::into_inner).put(id, Arc::clone(&opened));
@@ -101,7 +101,7 @@ impl<K> Table<K> {
     }
 
     /// Makes the generation of an authentic binding known, or refuses it as stale.
-    pub fn know(&self, binding: &Binding) -> Result<Arc<AtomicU64>, HsmError> {
+    pub(super) fn know(&self, binding: &Binding) -> Result<Arc<AtomicU64>, HsmError> {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if newest.len() >= KNOWN_GENERATIONS_MAX {
             // Keys that are open somewhere keep theirs: that is what refuses them.
