@@ -63,9 +63,9 @@ pub(crate) fn finish(recorded: &Recorded, object: String) -> AuditRecord {
 
 impl EngineParts {
     /// Keys whose heads are kept parsed, a pool.
-    pub const CACHED_HEADS: usize = 50_000;
+    pub const CACHED_HEADS: usize = 16_384;
     /// Key versions that are kept parsed, a pool.
-    pub const CACHED_VERSIONS: usize = 50_000;
+    pub const CACHED_VERSIONS: usize = 16_384;
     /// Key versions whose reserved AES-GCM uses are kept, a pool.
-    pub const CACHED_USES: usize = 10_000;
+    pub const CACHED_USES: usize = 16_384;
 }

@@ -25,6 +25,9 @@ const PROOF_HOLDS: Duration = Duration::from_secs(5);
 /// How long a partition may take for one.
 const PROOF_TIME: Duration = Duration::from_secs(5);
 
+/// Checkpoints of one pool that are kept for the next start, one a chain.
+const CHECKPOINTS_MAX: usize = 256;
+
 /// The audit record of scheduled work, which nobody asked for over the network.
 fn job_record(core: &Core, pool: &Pool, job: &str, operation: &str, status: u16) -> Recorded {
     let record = AuditRecord {
@@ -154,8 +157,13 @@ impl Core {
     async fn keep_checkpoints(&self, pool: &Pool, new: &[Checkpoint]) -> Result<()> {
         let record = {
             let mut kept = pool.live.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.retain(|old| new.iter().all(|n| n.chain != old.chain));
-            kept.extend_from_slice(new);
+            for next in new {
+                // Of its own chain the last one is enough, and a new partition's first one names all of the old partition's.
+                kept.retain(|old| old.chain != next.chain && !next.previous.contains(&old.fingerprint()));
+                kept.push(next.clone());
+            }
+            let excess = kept.len().saturating_sub(CHECKPOINTS_MAX);
+            kept.drain(..excess);
             CheckpointsRecord(kept.clone())
         };
         let change = self.records.put(paths::checkpoints(pool.id), &record)?;

@@ -11,10 +11,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use strongroom_hsm::{HsmError, Partitions};
 use strongroom_model::error::{Error, Unavailable};
-use strongroom_model::limits::{RETENTION_DAYS_MAX, RETENTION_DAYS_MIN};
+use strongroom_model::limits::{RETENTION_DAYS_MAX, RETENTION_DAYS_MIN, ROLE_ASSIGNMENTS_AT_HSM_MAX};
 use strongroom_model::role::{ADMINISTRATOR, RoleAssignment};
 use strongroom_model::{PoolId, PoolName, RoleScope, Timestamp};
-use strongroom_store::{Condition, StoreError};
+use strongroom_store::{Change, Condition, StoreError};
 use uuid::Uuid;
 
 /// The built-in pool of the product's own keys.
@@ -84,28 +84,27 @@ async fn make(
         audit_public: audit_key.public,
     };
     let of_pool = PoolPaths::new(id, FIRST_EPOCH);
-    let put = |path, change: Result<_, Error>| change.map_err(start_error).map(|c| (path, c));
-    let path = paths::pool(&request.name);
-    let mut changes = vec![
-        put(path.clone(), records.put(path, &record))?,
-        put(paths::epoch(id), records.put(paths::epoch(id), &EpochRecord(FIRST_EPOCH)))?,
-        put(of_pool.roles(), records.put(of_pool.roles(), &RolesRecord { generation: 1, commit: random_id() }))?,
-    ];
     let mut administrators = request.administrators.clone();
     administrators.sort_unstable();
     administrators.dedup();
-    for principal_id in administrators {
-        let assignment = RoleAssignment {
-            id: Uuid::new_v4(),
-            principal_id,
-            role_definition_id: ADMINISTRATOR,
-            scope: RoleScope::Hsm,
-        };
-        let path = of_pool.assignment(assignment.id);
-        changes.push(put(path.clone(), records.put(path, &AssignmentRecord(assignment)))?);
-    }
-    let conditions = changes.iter().map(|(path, _)| Condition::Absent(path.clone())).collect();
-    records.store.commit(conditions, changes.into_iter().map(|(_, change)| change).collect()).await?;
+    let (scope, role_definition_id) = (RoleScope::Hsm, ADMINISTRATOR);
+    let assign = |principal_id| {
+        let (id, scope) = (Uuid::new_v4(), scope.clone());
+        let assignment = RoleAssignment { id, principal_id, role_definition_id, scope };
+        records.put(of_pool.assignment(id), &AssignmentRecord(assignment))
+    };
+    let first = [
+        records.put(paths::pool(&request.name), &record),
+        records.put(paths::epoch(id), &EpochRecord(FIRST_EPOCH)),
+        records.put(of_pool.roles(), &RolesRecord { generation: 1, commit: random_id() }),
+    ];
+    let changes = first.into_iter().chain(administrators.into_iter().map(assign)).collect::<Result<Vec<_>, _>>();
+    let changes = changes.map_err(start_error)?;
+    let path = |change: &Change| match change {
+        Change::Put(path, _) | Change::Delete(path) => path.clone(),
+    };
+    let conditions = changes.iter().map(|c| Condition::Absent(path(c))).collect();
+    records.store.commit(conditions, changes).await?;
     Ok(())
 }
 
@@ -148,6 +147,11 @@ impl Core {
         }
         if !(RETENTION_DAYS_MIN..=RETENTION_DAYS_MAX).contains(&request.retention_days) {
             return Err(refuse("soft-deleted keys are kept for 7 to 90 days: choose a retention in that range"));
+        }
+        if request.administrators.len() > ROLE_ASSIGNMENTS_AT_HSM_MAX {
+            return Err(refuse(
+                "it has more administrators than the 50 role assignments that fit at its scope: use a group",
+            ));
         }
         if let Some(pool) = self.pools.load().get(&request.name) {
             return Ok(Arc::clone(pool));

@@ -3,11 +3,14 @@
 //! Paths are bytes in lexicographic order; values are opaque. Nothing here knows what is stored, or that it is sealed.
 #![forbid(unsafe_code)]
 
+pub mod conformance;
 mod history;
 mod limits;
 pub mod memory;
+pub mod redb;
 
 pub use memory::MemoryStore;
+pub use redb::RedbStore;
 
 use std::future::Future;
 use std::pin::Pin;

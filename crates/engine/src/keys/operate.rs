@@ -66,6 +66,7 @@ impl Core {
                 Err(HsmError::Lost) if !lost => lost = true,
                 Err(HsmError::StaleGeneration) => {
                     error = HsmError::StaleGeneration;
+                    drop(pool.live.cache.change(name, Some(id)));
                     version = self.live_version(pool, name, Some(id.1)).await?.1;
                     (operate.key, operate.blob) = (version.blob.id()?, None);
                 }

@@ -8,7 +8,7 @@ use crate::engine::Recorded;
 use crate::pool::Pool;
 use crate::records::shapes::{Head, Newest, VersionRecord};
 use std::sync::Arc;
-use strongroom_hsm::RebindChange;
+use strongroom_hsm::{HsmError, RebindChange};
 use strongroom_model::error::{BadParameter, Conflict, Error, Result};
 use strongroom_model::{KeyName, KeyOp, KeyVersion};
 
@@ -32,7 +32,7 @@ impl Core {
             let head = &before.value;
             let version = version.unwrap_or(head.newest.version);
             let record = self.stored_version(pool, head, version).await?;
-            let record = self.changed(pool, record, &change).await?;
+            let Some(record) = self.changed(pool, record, &change).await? else { continue };
             let newest = if version == head.newest.version {
                 Newest { version, attributes: record.attributes(), tags: record.tags.clone() }
             } else {
@@ -56,8 +56,9 @@ impl Core {
         Err(Error::Conflict(Conflict::Concurrent))
     }
 
-    /// The record after the change; the partition seals the key anew when its binding is touched.
-    async fn changed(&self, pool: &Pool, record: VersionRecord, change: &UpdateKey) -> Result<VersionRecord> {
+    /// The record after the change; the partition seals the key anew when its binding is touched. `None` when the record is
+    /// an old one meanwhile.
+    async fn changed(&self, pool: &Pool, record: VersionRecord, change: &UpdateKey) -> Result<Option<VersionRecord>> {
         let binding = &record.blob.binding;
         let asked = change.attributes;
         let rebind = RebindChange {
@@ -78,8 +79,12 @@ impl Core {
         let blob = if rebind == RebindChange::default() {
             record.blob
         } else {
-            pool.live.gateway.rebind(Arc::new(record.blob), rebind).await?
+            match pool.live.gateway.rebind(Arc::new(record.blob), rebind).await {
+                // Another node has changed the key, and it was used since.
+                Err(HsmError::StaleGeneration) => return Ok(None),
+                rebound => rebound?,
+            }
         };
-        Ok(VersionRecord { blob, updated, tags, public: record.public })
+        Ok(Some(VersionRecord { blob, updated, tags, public: record.public }))
     }
 }

@@ -38,11 +38,18 @@ pub(crate) struct FaultyStore {
     faults: Mutex<Vec<Fault>>,
     /// Each commit takes a while.
     pub(crate) slow: AtomicBool,
+    /// Each commit is there a while before its writer hears of it.
+    pub(crate) lingering: AtomicBool,
 }
 
 impl FaultyStore {
     pub(crate) fn new() -> Self {
-        Self { inner: MemoryStore::new(), faults: Mutex::default(), slow: AtomicBool::new(false) }
+        Self {
+            inner: MemoryStore::new(),
+            faults: Mutex::default(),
+            slow: AtomicBool::new(false),
+            lingering: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn fail_next(&self, faults: &[Fault]) {
@@ -69,7 +76,13 @@ impl Store for FaultyStore {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
             match fault {
-                None => self.inner.commit(conditions, changes).await,
+                None => {
+                    let done = self.inner.commit(conditions, changes).await;
+                    if self.lingering.load(Ordering::SeqCst) {
+                        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                    }
+                    done
+                }
                 Some(Fault::DoneUnknown) => {
                     self.inner.commit(conditions, changes).await?;
                     Err(StoreError::Unknown)
