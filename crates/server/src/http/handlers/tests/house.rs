@@ -33,6 +33,8 @@ pub(super) struct Asked<'a> {
     pub(super) params: Vec<(&'static str, &'a str)>,
     pub(super) query: Vec<(&'a str, &'a str)>,
     pub(super) body: Option<Value>,
+    /// Sent in place of `body`.
+    pub(super) raw: Option<Vec<u8>>,
 }
 
 /// A request for a key, or a version of it.
@@ -55,7 +57,7 @@ impl House {
         let engine = Engine::start(EngineParts {
             store: Arc::new(MemoryStore::new()),
             store_seal: secret(),
-            partitions: Arc::new(LocalPartitions::new(SoftProvider::new(), secret(), true)),
+            partitions: Arc::new(LocalPartitions::new(SoftProvider, secret(), true)),
             clock: Arc::new(SystemClock { offset: 0 }),
             development: true,
             changes_allowed: Arc::new(|| Ok(())),
@@ -111,7 +113,11 @@ impl House {
             scope,
             params: asked.params.iter().map(|(n, v)| (*n, (*v).to_owned())).collect(),
             query,
-            body: SecretBytes::new(asked.body.map(|b| b.to_string()).unwrap_or_default().into_bytes()),
+            body: SecretBytes::new(match (asked.raw, asked.body) {
+                (Some(raw), _) => raw,
+                (None, Some(body)) => body.to_string().into_bytes(),
+                (None, None) => Vec::new(),
+            }),
         })
         .await
     }

@@ -78,7 +78,8 @@ async fn custom_roles_come_and_go_and_built_in_ones_stay() {
     assert_eq!((gone.status, json(&gone)), (200, made));
 
     let built_in = CRYPTO_USER.to_string();
-    let refused = house.call(set_role_definition, A::RoleDefinitionsWrite, at("/", &built_in).with(unnamed)).await.err();
+    let refused =
+        house.call(set_role_definition, A::RoleDefinitionsWrite, at("/", &built_in).with(unnamed)).await.err();
     assert_eq!(refused, Some(Error::Forbidden(Forbidden::BuiltInRole)));
     let refused = house.call(delete_role_definition, A::RoleDefinitionsDelete, at("/", &built_in)).await.err();
     assert_eq!(refused, Some(Error::Forbidden(Forbidden::BuiltInRole)));
