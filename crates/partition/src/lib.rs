@@ -13,3 +13,4 @@ pub mod keeper;
 pub mod local;
 mod memory;
 pub mod process;
+mod wire;

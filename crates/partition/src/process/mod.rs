@@ -1,8 +1,33 @@
 //! A partition: the confined process in which keys exist in the clear.
 
-use std::os::fd::RawFd;
+mod lanes;
+
+use crate::confine::{self, ConfineError, raw};
+use crate::core::Core;
+use lanes::{Lane, LaneEnd, Speed, serve, work_long};
+use std::io::{self, Read};
+use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::panic::AssertUnwindSafe;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use strongroom_hsm::Provider;
-use strongroom_model::PoolId;
+use strongroom_model::clock::SystemClock;
+use strongroom_model::{PoolId, SecretBytes};
+
+/// Threads for what takes too long for a lane (RSA generation).
+const LONG_THREADS: usize = 2;
+/// Long jobs that wait before the lanes that bring them are held up.
+const LONG_JOBS_MAX: usize = 4_096;
+/// The lowest priority, for the threads of long jobs: whoever signs goes first.
+const LOWEST: i32 = 19;
+/// Stack of each thread; locked as far as it is used.
+const STACK: usize = 1024 * 1024;
+/// Time between two self-tests.
+const SELF_TEST_EVERY: Duration = Duration::from_secs(3_600);
+/// The exit code after a failed self-test or a panic; the service has another partition started.
+const EXIT_BROKEN: i32 = 70;
 
 /// How a partition was started:
 /// `strongroom partition --pool UUID --runtimes N --keeper-fd N --kek-fd N --lane-fds A,B,… [--dev] [--allow-unlocked-memory]`.
@@ -18,7 +43,7 @@ pub struct PartitionOptions {
     pub kek_fd: RawFd,
     /// `--lane-fds A,B,…`: two sockets per runtime, fast and slow, in order.
     pub lane_fds: Vec<RawFd>,
-    /// `--dev`: honour a clock offset.
+    /// `--dev`: honour a clock offset; warn where production refuses.
     pub dev: bool,
     /// `--allow-unlocked-memory`: start although memory cannot be locked.
     pub allow_unlocked_memory: bool,
@@ -26,10 +51,108 @@ pub struct PartitionOptions {
 
 /// Why a partition does not start.
 #[derive(Debug, thiserror::Error)]
-pub enum PartitionError {}
+pub enum PartitionError {
+    /// The command line contradicts itself.
+    #[error("a partition needs two lanes for each runtime: {runtimes} runtimes, {lanes} lanes")]
+    Lanes {
+        /// `--runtimes`.
+        runtimes: usize,
+        /// Numbers in `--lane-fds`.
+        lanes: usize,
+    },
+    /// The process cannot be confined.
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
+    /// A descriptor on the command line is not what it should be, or a thread did not start.
+    #[error("{0}: {1}")]
+    System(&'static str, #[source] io::Error),
+}
 
-/// Runs until the keeper's socket or a lane closes.
+/// Runs until the keeper's socket or a lane closes; then the process ends, whatever its threads are doing. Call it first of all,
+/// in a process with one thread.
 pub fn run<P: Provider>(provider: P, options: PartitionOptions) -> Result<(), PartitionError> {
-    let _ = (provider, options);
-    Ok(())
+    let (runtimes, lanes) = (options.runtimes, options.lane_fds.len());
+    if runtimes == 0 || lanes != 2 * runtimes {
+        return Err(PartitionError::Lanes { runtimes, lanes });
+    }
+    let kept: Vec<RawFd> = options.lane_fds.iter().copied().chain([options.keeper_fd, options.kek_fd]).collect();
+    system("cannot close what other processes left open", raw::close_all_but(&kept))?;
+    let confinement = confine::partition(options.dev || options.allow_unlocked_memory)?;
+    if !confinement.memory_locked {
+        tracing::warn!(pool = %options.pool, "memory is not locked: keys may reach the swap device");
+    }
+    let keeper = UnixStream::from(taken("--keeper-fd", options.keeper_fd)?);
+    let kek = system("cannot read the key-encryption key", confine::read_inherited(options.kek_fd))?;
+    let sockets: Result<Vec<OwnedFd>, _> = options.lane_fds.iter().map(|fd| taken("--lane-fds", *fd)).collect();
+    start(provider, &options, kek, sockets?)?;
+    tracing::info!(pool = %options.pool, ?confinement, "partition started");
+    // The keeper never writes: whatever comes is the end.
+    let _ = (&keeper).read(&mut [0]);
+    raw::exit_now(0)
+}
+
+fn system<T>(what: &'static str, result: io::Result<T>) -> Result<T, PartitionError> {
+    result.map_err(|e| PartitionError::System(what, e))
+}
+
+fn taken(name: &'static str, fd: RawFd) -> Result<OwnedFd, PartitionError> {
+    system(name, raw::inherited(fd))
+}
+
+fn start<P: Provider>(
+    provider: P,
+    options: &PartitionOptions,
+    kek: SecretBytes,
+    sockets: Vec<OwnedFd>,
+) -> Result<(), PartitionError> {
+    let provider = Arc::new(provider);
+    let clock = Box::new(SystemClock { offset: 0 });
+    let core = Arc::new(Core::new(Arc::clone(&provider), options.pool, kek, clock, options.dev));
+    let (long, jobs) = sync_channel(LONG_JOBS_MAX);
+    let jobs = Arc::new(Mutex::new(jobs));
+    for _ in 0..LONG_THREADS {
+        let (core, jobs) = (Arc::clone(&core), Arc::clone(&jobs));
+        thread("long", move || {
+            lower_priority();
+            work_long(&core, &jobs)
+        })?;
+    }
+    for (i, socket) in sockets.into_iter().enumerate() {
+        let (core, long) = (Arc::clone(&core), long.clone());
+        let lane = Arc::new(Lane::new(UnixStream::from(socket)));
+        let speed = if i.is_multiple_of(2) { Speed::Fast } else { Speed::Slow };
+        thread("lane", move || serve(&core, &lane, speed, &long))?;
+    }
+    thread("self-test", move || {
+        lower_priority();
+        loop {
+            if let Err(error) = provider.self_test() {
+                return LaneEnd::Hsm(error);
+            }
+            std::thread::sleep(SELF_TEST_EVERY);
+        }
+    })
+}
+
+/// Of the calling thread alone: Linux keeps priorities by thread.
+fn lower_priority() {
+    // Refused only where a sandbox forbids it; the thread works all the same.
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LOWEST);
+}
+
+/// Starts a thread whose end is the end of the process.
+fn thread(name: &str, work: impl FnOnce() -> LaneEnd + Send + 'static) -> Result<(), PartitionError> {
+    let body = move || {
+        let end = std::panic::catch_unwind(AssertUnwindSafe(work));
+        match end {
+            Ok(LaneEnd::Closed) => raw::exit_now(0),
+            Ok(end @ (LaneEnd::Frame(_) | LaneEnd::Io(_) | LaneEnd::Hsm(_))) => {
+                tracing::error!("partition ends: {end}")
+            }
+            Err(_) => tracing::error!("partition ends: a thread panicked"),
+        }
+        raw::exit_now(EXIT_BROKEN)
+    };
+    let started = std::thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(body);
+    system("cannot start a thread", started.map(drop))
 }

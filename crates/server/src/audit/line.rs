@@ -36,7 +36,7 @@ pub(super) enum Special<'a> {
     /// The signed state of a use chain.
     Checkpoint(&'a Checkpoint),
     /// The signed state of this log.
-    Head { head: Head, signature: &'a [u8], x: &'a [u8], y: &'a [u8] },
+    Head { head: Head, signature: &'a [u8], x: &'a [u8], y: &'a [u8], stamp: UseStamp },
 }
 
 /// What was cut off.
@@ -107,7 +107,7 @@ impl Lines {
                 ("truncated", Member::Truncated { sequence: head.sequence, hash: hex::encode(head.hash) })
             }
             Special::Checkpoint(c) => ("checkpoint", Member::checkpoint(c)),
-            Special::Head { head, signature, x, y } => (
+            Special::Head { head, signature, x, y, .. } => (
                 "head",
                 Member::Head {
                     sequence: head.sequence,
@@ -119,7 +119,11 @@ impl Lines {
         };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let time = time_text(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
-        body(&SpecialLine { kind, time, tenant_id: self.tenant_id, member })
+        let use_ = match special {
+            Special::Head { stamp, .. } => Some(UseMember::from(stamp)),
+            Special::Start | Special::Cut(_) | Special::Truncated(_) | Special::Checkpoint(_) => None,
+        };
+        body(&SpecialLine { kind, time, tenant_id: self.tenant_id, member, use_ })
     }
 }
 
@@ -274,6 +278,9 @@ struct SpecialLine {
     tenant_id: Uuid,
     #[serde(flatten)]
     member: Member,
+    #[serde(rename = "use")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    use_: Option<UseMember>,
 }
 
 #[derive(Serialize)]

@@ -30,11 +30,12 @@ use crate::audit::state::StateCell;
 use crate::audit::writer::Writer;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use strongroom_engine::OutboxRow;
 use strongroom_hsm::verbs::Checkpoint;
-use strongroom_model::audit::AuditRecord;
+use strongroom_model::audit::{AuditRecord, UseStamp};
 use strongroom_model::error::{Error, Unavailable};
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
@@ -88,6 +89,7 @@ struct Shared {
     wished: Condvar,
     synced: watch::Sender<Head>,
     refusals: Mutex<Refusals>,
+    requests: AtomicU64,
 }
 
 /// What the sync thread is asked for.
@@ -119,6 +121,7 @@ impl AuditLog {
             wished: Condvar::new(),
             synced: watch::Sender::new(head),
             refusals: Mutex::default(),
+            requests: AtomicU64::new(0),
         });
         shared.keep_reserve();
         if let Some(cut) = opened.cut {
@@ -134,8 +137,7 @@ impl AuditLog {
     /// The record is written even when this future is dropped after its first poll.
     pub async fn append(&self, record: AuditRecord) -> Result<(), Error> {
         self.shared.accepting()?;
-        let body = self.shared.lines.request(&record, None)?;
-        self.enqueue(&body).await
+        self.request(&record).await
     }
 
     /// Records a refusal from before authentication. Above [`refusals::EACH_SECOND`] of them in a second, those of the
@@ -144,10 +146,7 @@ impl AuditLog {
         self.shared.accepting()?;
         let admitted = lock(&self.shared.refusals).admit(record);
         match admitted {
-            Some(record) => {
-                let body = self.shared.lines.request(&record, None)?;
-                self.enqueue(&body).await
-            }
+            Some(record) => self.request(&record).await,
             None => Ok(()),
         }
     }
@@ -158,6 +157,7 @@ impl AuditLog {
         let bodies: Result<Vec<_>, _> =
             rows.iter().map(|row| self.shared.lines.request(&row.record, Some(&row.path))).collect();
         let sequence = self.shared.write_now(&bodies?)?;
+        self.shared.requests.fetch_add(rows.len() as u64, Ordering::Relaxed);
         self.shared.durable(sequence).await
     }
 
@@ -170,9 +170,27 @@ impl AuditLog {
     }
 
     /// Writes a signed head of this log: what `strongroom audit verify` holds against the lines before it.
-    pub async fn append_head(&self, head: Head, signature: &[u8], key: &(Vec<u8>, Vec<u8>)) -> Result<(), Error> {
-        let body = self.shared.lines.special(&Special::Head { head, signature, x: &key.0, y: &key.1 })?;
+    pub async fn append_head(
+        &self,
+        head: Head,
+        signature: &[u8],
+        key: &(Vec<u8>, Vec<u8>),
+        stamp: UseStamp,
+    ) -> Result<(), Error> {
+        let body = self.shared.lines.special(&Special::Head { head, signature, x: &key.0, y: &key.1, stamp })?;
         self.enqueue(&body).await
+    }
+
+    /// Syncs now, and gives the last line that is safe on the disk.
+    pub async fn sync(&self) -> Result<Head, Error> {
+        let last = lock(&self.shared.writer).head();
+        self.shared.durable(last.sequence).await?;
+        Ok(self.synced_head())
+    }
+
+    /// How many requests this process has recorded: grows with each, and with nothing else.
+    pub fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::Relaxed)
     }
 
     /// Holds an earlier head against the log: false when the log ends before it or has another line there. The finding is
@@ -217,6 +235,12 @@ impl AuditLog {
         let sound = !matches!(self.state(), AuditState::Failed(_));
         self.shared.state.fail(FailedReason::Closed);
         sound
+    }
+
+    async fn request(&self, record: &AuditRecord) -> Result<(), Error> {
+        let body = self.shared.lines.request(record, None)?;
+        self.shared.requests.fetch_add(1, Ordering::Relaxed);
+        self.enqueue(&body).await
     }
 
     async fn enqueue(&self, body: &[u8]) -> Result<(), Error> {

@@ -98,3 +98,13 @@ pub fn check_seal_place(seal: &Path, data: &Path) -> Result<(), FolderError> {
     }
     Ok(())
 }
+
+/// Writes a file of mode 0600 whole: whoever reads sees the old one or the new one.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), crate::identity::FileError> {
+    crate::identity::file::replace(path, bytes, 0o600)
+}
+
+/// Reads a text file that only its owner may read or write.
+pub fn read_private(path: &Path) -> Result<zeroize::Zeroizing<String>, crate::identity::FileError> {
+    crate::identity::file::read_private(path).map(|(text, _)| text)
+}

@@ -9,7 +9,7 @@ mod resolved;
 mod tests;
 
 pub use error::ConfigError;
-pub use folder::{FolderError, check_data_folder, check_seal_place, make_private_folder};
+pub use folder::{FolderError, check_data_folder, check_seal_place, make_private_folder, read_private, write_private};
 pub use logs::{LogFormat, LogSettings};
 pub use resolved::{DevelopmentConfig, ServiceConfig};
 

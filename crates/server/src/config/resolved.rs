@@ -43,6 +43,8 @@ pub struct ServiceConfig {
     pub log: LogSettings,
     /// See [`Config::pools`].
     pub pools: Vec<PoolConfig>,
+    /// When the command was given, in milliseconds since the Unix epoch: for the duration of the start.
+    pub started_ms: u64,
     /// Only for `strongroom dev`.
     pub development: Option<DevelopmentConfig>,
 }
@@ -92,6 +94,7 @@ impl From<Config> for ServiceConfig {
             identity: config.identity,
             log: config.log,
             pools: config.pools,
+            started_ms: 0,
             development: None,
         }
     }

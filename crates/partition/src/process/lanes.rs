@@ -1,0 +1,130 @@
+//! The threads of a partition: two lanes for each runtime of the service, and what may not hold up a lane.
+
+use crate::codec::{Buffer, FrameError, Inbox, decode, encode_answer};
+use crate::core::{Core, ThreadChain};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use strongroom_hsm::verbs::Envelope;
+use strongroom_hsm::{HsmError, Provider, Request};
+use strongroom_model::KeyType;
+
+/// Answers are written at the latest when they come to this many bytes.
+const WRITE_AT: usize = 256 * 1024;
+
+/// Which of a runtime's two lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speed {
+    /// Microseconds: all that was read is answered with one write.
+    Fast,
+    /// RSA private operations: each answer is written as soon as it is there.
+    Slow,
+}
+
+/// Why a lane ends, and with it the partition.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LaneEnd {
+    /// The service closed it.
+    #[error("the service closed a lane")]
+    Closed,
+    /// The service sent something else than requests.
+    #[error("the service broke the protocol: {0}")]
+    Frame(#[from] FrameError),
+    /// The socket failed.
+    #[error("a lane failed: {0}")]
+    Io(#[from] std::io::Error),
+    /// The random source failed.
+    #[error("a lane could not start: {0}")]
+    Hsm(#[from] HsmError),
+}
+
+/// A request that takes a thread longer than a lane may wait.
+pub(super) struct LongJob {
+    envelope: Envelope,
+    chain: ThreadChain,
+    lane: Arc<Lane>,
+}
+
+/// A lane's socket; answers come from its own thread and from those of long jobs.
+pub(super) struct Lane {
+    socket: UnixStream,
+    writing: Mutex<()>,
+}
+
+impl Lane {
+    pub(super) fn new(socket: UnixStream) -> Self {
+        Self { socket, writing: Mutex::new(()) }
+    }
+
+    fn write(&self, answers: &mut Buffer) -> Result<(), LaneEnd> {
+        let _whole = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        (&self.socket).write_all(answers.as_slice())?;
+        answers.clear();
+        Ok(())
+    }
+}
+
+/// Making and checking RSA keys, and testing everything, take from a tenth of a second to seconds.
+fn is_long(request: &Request) -> bool {
+    match request {
+        Request::Generate(draft) | Request::Import(draft, _) => draft.spec.kty() == KeyType::Rsa,
+        Request::SelfTest => true,
+        Request::Describe
+        | Request::CreateRoot
+        | Request::OpenRoot { .. }
+        | Request::Rebind(..)
+        | Request::Operate(_)
+        | Request::Random { .. }
+        | Request::Checkpoint => false,
+    }
+}
+
+/// Answers requests until the lane ends: reads all there is, works, writes.
+pub(super) fn serve<P: Provider>(
+    core: &Core<P>,
+    lane: &Arc<Lane>,
+    speed: Speed,
+    long: &SyncSender<LongJob>,
+) -> LaneEnd {
+    let run = || -> Result<(), LaneEnd> {
+        let chain = core.thread_chain()?;
+        let (mut inbox, mut answers) = (Inbox::default(), Buffer::default());
+        loop {
+            let count = (&lane.socket).read(inbox.room())?;
+            if count == 0 {
+                return Err(LaneEnd::Closed);
+            }
+            inbox.received(count);
+            while let Some(frame) = inbox.next_frame()? {
+                let envelope: Envelope = decode(frame)?;
+                if is_long(&envelope.request) {
+                    let job = LongJob { envelope, chain: chain.clone(), lane: Arc::clone(lane) };
+                    long.send(job).map_err(|_| LaneEnd::Closed)?;
+                    continue;
+                }
+                encode_answer(&core.handle(&chain, envelope), &mut answers);
+                if speed == Speed::Slow || answers.as_slice().len() >= WRITE_AT {
+                    lane.write(&mut answers)?;
+                }
+            }
+            if !answers.is_empty() {
+                lane.write(&mut answers)?;
+            }
+        }
+    };
+    run().err().unwrap_or(LaneEnd::Closed)
+}
+
+/// Does long jobs, one after the other, beside other threads that take from the same queue.
+pub(super) fn work_long<P: Provider>(core: &Core<P>, jobs: &Mutex<Receiver<LongJob>>) -> LaneEnd {
+    let mut answers = Buffer::default();
+    loop {
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(LongJob { envelope, chain, lane }) = job else { return LaneEnd::Closed };
+        encode_answer(&core.handle(&chain, envelope), &mut answers);
+        if let Err(end) = lane.write(&mut answers) {
+            return end;
+        }
+    }
+}
