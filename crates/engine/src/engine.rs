@@ -1,20 +1,28 @@
 //! The engine: how it starts, and every operation it offers.
 
+use crate::core::{Core, to_its_end};
 use crate::keys::{
     CreateKey, DeletedKeyBundle, DeletedKeyItem, ImportKey, KeyBundle, KeyItem, RotationPolicy, UpdateKey,
 };
 use crate::pool::{Pool, PoolRequest};
+use crate::pools;
+use crate::records::Records;
 use crate::roles::{AssignmentFilter, CreateRoleAssignment, SetRoleDefinition};
-use std::sync::Arc;
+use crate::served::Served;
+use arc_swap::ArcSwap;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use strongroom_hsm::verbs::{Checkpoint, Input, KeyMaterial, Output};
 use strongroom_hsm::{Partitions, PublicKey};
 use strongroom_model::audit::{AuditRecord, UseStamp};
+use strongroom_model::error::{BadParameter, Error, NotFound};
+use strongroom_model::limits::RANDOM_BYTES_MAX;
 use strongroom_model::role::{RoleAssignment, RoleDefinition};
 use strongroom_model::{
     Algorithm, Clock, DataAction, KeyName, KeySpec, KeyVersion, PoolName, Principal, Result, RoleScope, SecretBytes,
 };
 use strongroom_store::Store;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 /// What an engine is made of.
@@ -111,6 +119,35 @@ impl Grant {
     pub fn scope(&self) -> &RoleScope {
         &self.scope
     }
+
+    /// Refuses what this grant was not made for.
+    fn check(&self, action: DataAction, scope: &RoleScope) -> Result<()> {
+        if self.action == action && self.scope.covers(scope) {
+            Ok(())
+        } else {
+            Err(Error::AccessDenied { action, scope: scope.clone() })
+        }
+    }
+
+    fn check_key(&self, action: DataAction, name: &KeyName) -> Result<()> {
+        let covered = match &self.scope {
+            RoleScope::Hsm | RoleScope::Keys => true,
+            RoleScope::Key(mine) => mine == name,
+        };
+        if self.action == action && covered {
+            Ok(())
+        } else {
+            Err(Error::AccessDenied { action, scope: RoleScope::Key(name.clone()) })
+        }
+    }
+}
+
+/// Carries a change to its end in a task of its own, with its own hold on engine and pool.
+macro_rules! change {
+    ($engine:ident, $grant:ident, |$core:ident, $pool:ident| $change:expr) => {{
+        let ($core, $pool) = (Arc::clone(&$engine.core), Arc::clone(&$grant.pool));
+        to_its_end(async move { $change.await }).await
+    }};
 }
 
 /// Which part of a list is wanted.
@@ -141,47 +178,78 @@ pub struct SystemKey {
 }
 
 /// See the crate.
-pub struct Engine {}
+pub struct Engine {
+    core: Arc<Core>,
+}
 
-#[allow(unused_variables, clippy::unused_async, clippy::unimplemented)]
 impl Engine {
     /// Opens the store, the built-in pools and their partitions. Scheduled work starts with [`Engine::run_jobs`].
     pub async fn start(parts: EngineParts) -> std::result::Result<Arc<Self>, StartError> {
-        unimplemented!()
+        let EngineParts { store, store_seal, partitions, clock, development, changes_allowed } = parts;
+        let records = Records::start(store, store_seal, development).await?;
+        let now = clock.now();
+        let (system, vaults) = (pools::built_in(pools::SYSTEM)?, pools::built_in(pools::VAULTS)?);
+        let system = async {
+            let record = pools::made(&records, &*partitions, now, &system).await?;
+            pools::open(&records, &*partitions, record.value).await
+        };
+        // Its root is made with the store; it is opened when the first vault is.
+        let vaults = pools::made(&records, &*partitions, now, &vaults);
+        let (system, _vaults) = tokio::try_join!(system, vaults)?;
+        let served = Served::load(&records, now).await.map_err(pools::start_error)?;
+        let core = Core {
+            records,
+            partitions,
+            clock,
+            changes_allowed,
+            system,
+            system_keys: ArcSwap::default(),
+            pools: ArcSwap::default(),
+            outbox_filled: Notify::new(),
+            served: Mutex::new(served),
+        };
+        // Rows may be left over from the last run.
+        core.outbox_filled.notify_one();
+        Ok(Arc::new(Self { core: Arc::new(core) }))
     }
 
-    /// Runs the scheduled work until the future is dropped: rotation, purge of what is due, served time, use checkpoints.
+    /// Runs the scheduled work until the future is dropped: rotation, purge of what is due, served time.
     pub async fn run_jobs(self: Arc<Self>) {
-        unimplemented!()
+        Arc::clone(&self.core).run_jobs().await;
     }
 
     /// Gives back what was reserved ahead. Call once, when no request is under way any more.
     pub async fn stop(&self) {
-        unimplemented!()
+        self.core.stop().await;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     // ----- pools -----
 
     /// Makes a pool, or checks that the one of that name is as asked and opens it.
     pub async fn ensure_pool(&self, request: PoolRequest) -> std::result::Result<Arc<Pool>, StartError> {
-        unimplemented!()
+        self.core.ensure_pool(request).await
     }
 
     /// The pool of a name; a map look-up without I/O.
     pub fn pool(&self, name: &PoolName) -> Option<Arc<Pool>> {
-        unimplemented!()
+        self.core.pools.load().get(name).map(Arc::clone)
     }
 
     /// Whether every open pool can sign now (each partition answers a self-test or a use within its time).
     pub async fn ready(&self) -> Result<()> {
-        unimplemented!()
+        self.core.ready().await
     }
 
     // ----- the product's own keys and documents, in pool `system` -----
 
     /// The signing key of this name, made when there is none.
     pub async fn system_key(&self, name: &str, spec: KeySpec) -> Result<SystemKey> {
-        unimplemented!()
+        self.core.system_key(name, spec).await
     }
 
     /// Signs a digest with a key of the product.
@@ -191,17 +259,17 @@ impl Engine {
         algorithm: Algorithm,
         digest: Vec<u8>,
     ) -> Result<(Vec<u8>, UseStamp)> {
-        unimplemented!()
+        self.core.sign_with_system_key(name, algorithm, digest).await
     }
 
     /// A small document of the product (the private CA's certificate), sealed like every record.
     pub async fn document(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        unimplemented!()
+        self.core.document(name).await
     }
 
     /// Writes such a document.
     pub async fn put_document(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
-        unimplemented!()
+        self.core.put_document(name, bytes).await
     }
 
     // ----- access -----
@@ -214,14 +282,19 @@ impl Engine {
         action: DataAction,
         scope: RoleScope,
     ) -> Result<Grant> {
-        unimplemented!()
+        if pool.live.roles.load().allows(caller.identities(), action, &scope) {
+            Ok(Grant { pool: Arc::clone(pool), caller: Arc::clone(caller), action, scope })
+        } else {
+            Err(Error::AccessDenied { action, scope })
+        }
     }
 
     // ----- keys: one function per operation of the API, with its name -----
 
     /// `CreateKey`
     pub async fn create_key(&self, g: &Grant, r: Recorded, name: KeyName, key: CreateKey) -> Result<KeyBundle> {
-        unimplemented!()
+        g.check_key(DataAction::KeysCreate, &name)?;
+        change!(self, g, |core, pool| core.create_key(&pool, r, name, key))
     }
     /// `ImportKey`
     pub async fn import_key(
@@ -232,7 +305,8 @@ impl Engine {
         key: ImportKey,
         material: KeyMaterial,
     ) -> Result<KeyBundle> {
-        unimplemented!()
+        g.check_key(DataAction::KeysImport, &name)?;
+        change!(self, g, |core, pool| core.import_key(&pool, r, name, key, material))
     }
     /// `UpdateKey`; without a version the newest.
     pub async fn update_key(
@@ -243,47 +317,59 @@ impl Engine {
         version: Option<KeyVersion>,
         change: UpdateKey,
     ) -> Result<KeyBundle> {
-        unimplemented!()
+        g.check_key(DataAction::KeysWrite, &name)?;
+        change!(self, g, |core, pool| core.update_key(&pool, r, name, version, change))
     }
     /// `GetKey`; without a version the newest.
     pub async fn get_key(&self, g: &Grant, name: &KeyName, version: Option<KeyVersion>) -> Result<Arc<KeyBundle>> {
-        unimplemented!()
+        g.check_key(DataAction::KeysRead, name)?;
+        let (_, found) = self.core.live_version(&g.pool, name, version).await?;
+        Ok(Arc::clone(&found.bundle))
     }
     /// `GetKeys`
     pub async fn get_keys(&self, g: &Grant, page: PageRequest) -> Result<Page<KeyItem>> {
-        unimplemented!()
+        g.check(DataAction::KeysRead, &RoleScope::Keys)?;
+        self.core.get_keys(&g.pool, page).await
     }
     /// `GetKeyVersions`
     pub async fn get_key_versions(&self, g: &Grant, name: &KeyName, page: PageRequest) -> Result<Page<KeyItem>> {
-        unimplemented!()
+        g.check_key(DataAction::KeysRead, name)?;
+        self.core.get_key_versions(&g.pool, name, page).await
     }
     /// `DeleteKey`
     pub async fn delete_key(&self, g: &Grant, r: Recorded, name: KeyName) -> Result<DeletedKeyBundle> {
-        unimplemented!()
+        g.check_key(DataAction::KeysDelete, &name)?;
+        change!(self, g, |core, pool| core.delete_key(&pool, r, name))
     }
     /// `GetDeletedKey`
     pub async fn get_deleted_key(&self, g: &Grant, name: &KeyName) -> Result<DeletedKeyBundle> {
-        unimplemented!()
+        g.check_key(DataAction::DeletedKeysRead, name)?;
+        self.core.get_deleted_key(&g.pool, name).await
     }
     /// `GetDeletedKeys`
     pub async fn get_deleted_keys(&self, g: &Grant, page: PageRequest) -> Result<Page<DeletedKeyItem>> {
-        unimplemented!()
+        g.check(DataAction::DeletedKeysRead, &RoleScope::Keys)?;
+        self.core.get_deleted_keys(&g.pool, page).await
     }
     /// `RecoverDeletedKey`
     pub async fn recover_deleted_key(&self, g: &Grant, r: Recorded, name: KeyName) -> Result<KeyBundle> {
-        unimplemented!()
+        g.check_key(DataAction::DeletedKeysRecover, &name)?;
+        change!(self, g, |core, pool| core.recover_deleted_key(&pool, r, name))
     }
     /// `PurgeDeletedKey`
     pub async fn purge_deleted_key(&self, g: &Grant, r: Recorded, name: KeyName) -> Result<()> {
-        unimplemented!()
+        g.check_key(DataAction::DeletedKeysDelete, &name)?;
+        change!(self, g, |core, pool| core.purge_deleted_key(&pool, r, name))
     }
     /// `RotateKey`
     pub async fn rotate_key(&self, g: &Grant, r: Recorded, name: KeyName) -> Result<KeyBundle> {
-        unimplemented!()
+        g.check_key(DataAction::KeysRotate, &name)?;
+        change!(self, g, |core, pool| core.rotate_key(&pool, r, name))
     }
     /// `GetKeyRotationPolicy`
     pub async fn get_key_rotation_policy(&self, g: &Grant, name: &KeyName) -> Result<RotationPolicy> {
-        unimplemented!()
+        g.check_key(DataAction::KeysRead, name)?;
+        self.core.get_key_rotation_policy(&g.pool, name).await
     }
     /// `UpdateKeyRotationPolicy`
     pub async fn update_key_rotation_policy(
@@ -293,7 +379,8 @@ impl Engine {
         name: KeyName,
         policy: RotationPolicy,
     ) -> Result<RotationPolicy> {
-        unimplemented!()
+        g.check_key(DataAction::KeysWrite, &name)?;
+        change!(self, g, |core, pool| core.update_key_rotation_policy(&pool, r, name, policy))
     }
     /// `encrypt`, `decrypt`, `sign`, `verify`, `wrapKey`, `unwrapKey`: the version used, the result, its place in the use chain.
     pub async fn operate(
@@ -304,27 +391,37 @@ impl Engine {
         algorithm: Algorithm,
         input: Input,
     ) -> Result<(Arc<KeyBundle>, Output, UseStamp)> {
-        unimplemented!()
+        g.check_key(input.operation().row().action, name)?;
+        self.core.operate(&g.pool, g.caller.object_id, name, version, algorithm, input).await
     }
     /// `GetRandomBytes`
     pub async fn get_random_bytes(&self, g: &Grant, count: u16) -> Result<SecretBytes> {
-        unimplemented!()
+        g.check(DataAction::Rng, &RoleScope::Hsm)?;
+        if count == 0 || usize::from(count) > RANDOM_BYTES_MAX {
+            let (min, max) = (1, i64::try_from(RANDOM_BYTES_MAX).unwrap_or(i64::MAX));
+            return Err(Error::BadParameter(BadParameter::Range { parameter: "count", min, max }));
+        }
+        Ok(g.pool.live.gateway.random(count).await?)
     }
 
     // ----- roles -----
 
     /// `RoleAssignments_ListForScope`
+    #[allow(clippy::unused_async, reason = "answered from memory today; callers must not depend on it")]
     pub async fn list_role_assignments(
         &self,
         g: &Grant,
         scope: RoleScope,
         filter: AssignmentFilter,
     ) -> Result<Vec<RoleAssignment>> {
-        unimplemented!()
+        g.check(DataAction::RoleAssignmentsRead, &scope)?;
+        Ok(g.pool.live.roles.load().list_assignments(&scope, filter))
     }
     /// `RoleAssignments_Get`
+    #[allow(clippy::unused_async, reason = "answered from memory today; callers must not depend on it")]
     pub async fn get_role_assignment(&self, g: &Grant, scope: RoleScope, id: Uuid) -> Result<RoleAssignment> {
-        unimplemented!()
+        g.check(DataAction::RoleAssignmentsRead, &scope)?;
+        g.pool.live.roles.load().assignment_at(&scope, id)
     }
     /// `RoleAssignments_Create`
     pub async fn create_role_assignment(
@@ -334,7 +431,8 @@ impl Engine {
         id: Uuid,
         assignment: CreateRoleAssignment,
     ) -> Result<RoleAssignment> {
-        unimplemented!()
+        g.check(DataAction::RoleAssignmentsWrite, &assignment.scope)?;
+        change!(self, g, |core, pool| core.create_role_assignment(&pool, r, id, assignment))
     }
     /// `RoleAssignments_Delete`
     pub async fn delete_role_assignment(
@@ -344,17 +442,22 @@ impl Engine {
         scope: RoleScope,
         id: Uuid,
     ) -> Result<RoleAssignment> {
-        unimplemented!()
+        g.check(DataAction::RoleAssignmentsDelete, &scope)?;
+        change!(self, g, |core, pool| core.delete_role_assignment(&pool, r, scope, id))
     }
     /// `RoleDefinitions_List`
+    #[allow(clippy::unused_async, reason = "answered from memory today; callers must not depend on it")]
     pub async fn list_role_definitions(&self, g: &Grant) -> Result<Vec<RoleDefinition>> {
-        unimplemented!()
+        g.check(DataAction::RoleDefinitionsRead, &g.scope)?;
+        Ok(g.pool.live.roles.load().list_definitions())
     }
     /// `RoleDefinitions_Get`
+    #[allow(clippy::unused_async, reason = "answered from memory today; callers must not depend on it")]
     pub async fn get_role_definition(&self, g: &Grant, id: Uuid) -> Result<RoleDefinition> {
-        unimplemented!()
+        g.check(DataAction::RoleDefinitionsRead, &g.scope)?;
+        g.pool.live.roles.load().definition(id).ok_or(Error::NotFound(NotFound::RoleDefinition))
     }
-    /// `RoleDefinitions_CreateOrUpdate`
+    /// `RoleDefinitions_CreateOrUpdate`: definitions live at `/` only, and so must the right to write them.
     pub async fn set_role_definition(
         &self,
         g: &Grant,
@@ -362,29 +465,31 @@ impl Engine {
         id: Uuid,
         definition: SetRoleDefinition,
     ) -> Result<RoleDefinition> {
-        unimplemented!()
+        g.check(DataAction::RoleDefinitionsWrite, &RoleScope::Hsm)?;
+        change!(self, g, |core, pool| core.set_role_definition(&pool, r, id, definition))
     }
-    /// `RoleDefinitions_Delete`
+    /// `RoleDefinitions_Delete`: definitions live at `/` only, and so must the right to delete them.
     pub async fn delete_role_definition(&self, g: &Grant, r: Recorded, id: Uuid) -> Result<RoleDefinition> {
-        unimplemented!()
+        g.check(DataAction::RoleDefinitionsDelete, &RoleScope::Hsm)?;
+        change!(self, g, |core, pool| core.delete_role_definition(&pool, r, id))
     }
 
     // ----- audit -----
 
     /// The oldest rows of the outbox, in the order of their commits.
     pub async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>> {
-        unimplemented!()
+        self.core.outbox(limit).await
     }
     /// Removes rows that are safe in the log.
     pub async fn remove_from_outbox(&self, rows: &[OutboxRow]) -> Result<()> {
-        unimplemented!()
+        self.core.remove_from_outbox(rows).await
     }
-    /// Completes after a commit has put a row into the outbox.
+    /// Completes after a commit has put a row into the outbox; for one waiter. Once at the start, for rows left over.
     pub async fn outbox_changed(&self) {
-        unimplemented!()
+        self.core.outbox_filled.notified().await;
     }
     /// Signs the state of every use chain that moved; the checkpoints go into the log.
     pub async fn checkpoints(&self) -> Result<Vec<Checkpoint>> {
-        unimplemented!()
+        self.core.checkpoints().await
     }
 }

@@ -1,5 +1,16 @@
 //! What the keys API takes and gives, in domain words.
 
+pub(crate) mod cache;
+mod create;
+mod deletion;
+mod duration;
+mod list;
+mod operate;
+mod read;
+pub(crate) mod rotation;
+mod update;
+pub(crate) mod uses;
+
 use std::collections::BTreeMap;
 use strongroom_hsm::PublicKey;
 use strongroom_model::{KeyName, KeyOps, KeySpec, KeyVersion, Timestamp};
@@ -56,7 +67,7 @@ pub struct UpdateKey {
 }
 
 /// `attributes` as answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Attributes {
     /// `enabled`
     pub enabled: bool,
@@ -105,7 +116,7 @@ pub struct KeyItem {
 }
 
 /// When a deleted key was deleted and when it goes for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Deletion {
     /// `deletedDate`
     pub deleted: Timestamp,

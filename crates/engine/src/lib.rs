@@ -5,10 +5,20 @@
 //! The engine names no HTTP, JSON, AWS-LC or redb thing.
 #![forbid(unsafe_code)]
 
+mod commit;
+mod core;
 mod engine;
+mod jobs;
 pub mod keys;
+mod outbox;
 pub mod pool;
+mod pools;
+mod records;
 pub mod roles;
+mod served;
+mod system;
+#[cfg(test)]
+mod tests;
 
 pub use engine::{Engine, EngineParts, Grant, OutboxRow, Page, PageRequest, Recorded, StartError, SystemKey};
 pub use pool::{Pool, PoolRequest, PoolState};

@@ -1,6 +1,16 @@
 //! Pools: managed HSMs and the built-in pools `system` and `vaults`.
 
-use strongroom_model::{PoolId, PoolName};
+use crate::keys::cache::KeyCache;
+use crate::keys::uses::UsesTable;
+use crate::records::paths::PoolPaths;
+use crate::roles::set::RoleSet;
+use arc_swap::ArcSwap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use strongroom_hsm::Gateway;
+use strongroom_hsm::verbs::Checkpoint;
+use strongroom_model::{KeyName, PoolId, PoolName};
 use uuid::Uuid;
 
 /// Where a pool is in its life; routes say in which states they answer.
@@ -44,4 +54,58 @@ pub struct Pool {
     pub purge_protection: bool,
     /// `attributes.hsmPlatform` of its keys, as its provider says.
     pub hsm_platform: String,
+    /// What the engine needs to work on it.
+    pub(crate) live: Live,
+}
+
+/// Names that share a lock for their changes.
+const TURNS: usize = 256;
+
+/// The working parts of an open pool.
+pub(crate) struct Live {
+    /// The way to its partition.
+    pub(crate) gateway: Arc<dyn Gateway>,
+    /// Where its records lie.
+    pub(crate) paths: PoolPaths,
+    /// Parsed records of its keys.
+    pub(crate) cache: KeyCache,
+    /// Its role set.
+    pub(crate) roles: ArcSwap<RoleSet>,
+    /// Held while the role set is changed.
+    pub(crate) roles_turn: tokio::sync::Mutex<()>,
+    /// AES-GCM uses reserved ahead.
+    pub(crate) uses: UsesTable,
+    /// Signed chain states of this run, and whether they lie in the store.
+    pub(crate) checkpoints: Mutex<Vec<Checkpoint>>,
+    /// When its partition last proved that it works.
+    pub(crate) proved: Mutex<Option<Instant>>,
+    /// Writers of one name wait here for each other instead of undoing each other's work; the store's conditions decide.
+    turns: Vec<tokio::sync::Mutex<()>>,
+}
+
+impl Live {
+    pub(crate) fn new(gateway: Arc<dyn Gateway>, paths: PoolPaths, roles: RoleSet) -> Self {
+        Self {
+            gateway,
+            paths,
+            cache: KeyCache::new(),
+            roles: ArcSwap::from_pointee(roles),
+            roles_turn: tokio::sync::Mutex::new(()),
+            uses: UsesTable::new(),
+            checkpoints: Mutex::new(Vec::new()),
+            proved: Mutex::new(None),
+            turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
+        }
+    }
+
+    /// Waits until no other writer of this process works on the name.
+    pub(crate) async fn turn(&self, name: &KeyName) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        Some(self.turns.get(crate::keys::cache::shard(name, TURNS))?.lock().await)
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").field("paths", &self.paths).finish_non_exhaustive()
+    }
 }

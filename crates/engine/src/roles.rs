@@ -1,5 +1,9 @@
 //! Local RBAC: what the role operations take and give.
 
+pub(crate) mod change;
+mod read;
+pub(crate) mod set;
+
 use strongroom_model::role::{Permission, RoleScope};
 use uuid::Uuid;
 

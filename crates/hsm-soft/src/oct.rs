@@ -51,7 +51,7 @@ pub(crate) struct GcmSealed {
 impl OctKey {
     pub(crate) fn generate(bits: u32) -> Result<Self, HsmError> {
         let len = usize::try_from(bits / 8).map_err(|_| HsmError::Provider)?;
-        Self::new(SecretBytes::fill_with(len, |out| rand::fill(out)).map_err(|_| HsmError::Provider)?)
+        Self::new(SecretBytes::fill_with(len, rand::fill).map_err(|_| HsmError::Provider)?)
     }
 
     /// A key of one of the three sizes.

@@ -23,7 +23,8 @@ impl Provider for SoftProvider {
             provider: ProviderName::Software,
             hsm_platform: "0".to_owned(),
             algorithms: ALGORITHMS.iter().map(|row| row.algorithm).collect(),
-            exports_security_domain: true,
+            // No verb asks for it yet.
+            exports_security_domain: false,
         }
     }
 
@@ -67,7 +68,7 @@ impl Provider for SoftProvider {
     }
 
     fn random(&self, count: usize) -> Result<SecretBytes, HsmError> {
-        SecretBytes::fill_with(count, |bytes| rand::fill(bytes)).map_err(|_| HsmError::Provider)
+        SecretBytes::fill_with(count, rand::fill).map_err(|_| HsmError::Provider)
     }
 
     fn self_test(&self) -> Result<(), HsmError> {

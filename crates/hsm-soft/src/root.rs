@@ -23,7 +23,7 @@ impl SoftRoot {
     /// A first root, random.
     pub(crate) fn create(pool: PoolId) -> Result<Self, HsmError> {
         const FIRST: u32 = 1;
-        let root = SecretBytes::fill_with(KEY_LEN, |bytes| rand::fill(bytes)).map_err(|_| HsmError::Provider)?;
+        let root = SecretBytes::fill_with(KEY_LEN, rand::fill).map_err(|_| HsmError::Provider)?;
         Ok(Self { pool, generations: vec![(FIRST, root)] })
     }
 

@@ -11,6 +11,7 @@ pub mod error;
 pub mod gateway;
 pub mod provider;
 pub mod sealed;
+pub mod suite;
 pub mod verbs;
 
 pub use binding::{Binding, KeyDraft, KeyKind, RebindChange};

@@ -21,10 +21,7 @@ impl SecretBytes {
     }
 
     /// A secret of `len` bytes, filled in place by `fill`.
-    pub fn fill_with<E>(
-        len: usize,
-        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
-    ) -> Result<Self, E> {
+    pub fn fill_with<E>(len: usize, fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
         let mut secret = Self(vec![0; len].into_boxed_slice());
         fill(&mut secret.0)?;
         Ok(secret)

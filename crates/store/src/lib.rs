@@ -3,6 +3,15 @@
 //! Paths are bytes in lexicographic order; values are opaque. Nothing here knows what is stored, or that it is sealed.
 #![forbid(unsafe_code)]
 
+pub mod conformance;
+mod history;
+mod limits;
+pub mod memory;
+pub mod redb;
+
+pub use memory::MemoryStore;
+pub use redb::RedbStore;
+
 use std::future::Future;
 use std::pin::Pin;
 
@@ -91,7 +100,10 @@ pub trait Snapshot: Send + Sync {
 
 /// The changes of a prefix, in order of their revisions.
 pub trait Watch: Send {
-    /// Waits for the next commit that touched the prefix: its revision and its changes there.
+    /// Waits for the next commit that touched the prefix: its revision and its changes there that had an effect.
+    ///
+    /// [`StoreError::Unknown`] when the watcher fell so far behind that changes are no longer held: read the present
+    /// state and watch from there.
     fn next(&mut self) -> Pending<'_, (Revision, Vec<Change>)>;
 }
 
@@ -106,5 +118,8 @@ pub trait Store: Send + Sync + 'static {
     /// Makes all changes durable if all conditions hold, else none. The commit goes on when the future is dropped.
     fn commit(&self, conditions: Vec<Condition>, changes: Vec<Change>) -> Pending<'_, Revision>;
     /// Every change below `prefix` after `since`.
+    ///
+    /// [`StoreError::Unknown`] when not all of them are held any more (the embedded stores hold those of this process,
+    /// up to a bound): read the present state and watch from the revision of that snapshot.
     fn watch(&self, prefix: &[u8], since: Revision) -> Pending<'_, Box<dyn Watch>>;
 }

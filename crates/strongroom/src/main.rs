@@ -1,3 +1,53 @@
-//! The binary: serve, dev, bench and the processes behind them.
+//! The binary: `dev`, `serve`, the commands beside them, and the processes behind them.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod cli;
+mod commands;
+mod dev;
+mod failure;
+mod keeper;
+mod serve;
+mod service;
+
+use clap::Parser;
+use cli::{AuditCommand, Cli, Command, PrincipalCommand, SealCommand};
+use failure::Failure;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed pipe is nobody's loss.
+            let _closed = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(failure) => {
+            let _closed = writeln!(std::io::stderr().lock(), "strongroom: {}", failure.message());
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Dev(args) => dev::start(args),
+        Command::Serve(args) => serve::start(&args),
+        Command::Audit { command: AuditCommand::Verify(args) } => commands::audit::verify_log(&args),
+        Command::Seal { command: SealCommand::Create { path } } => commands::seal::create(&path),
+        Command::Principal { directory, command } => match command {
+            PrincipalCommand::Add { name } => commands::principal::add(&directory.path()?, &name),
+            PrincipalCommand::List => commands::principal::list(&directory.path()?),
+            PrincipalCommand::Secret { client_id } => commands::principal::new_secret(&directory.path()?, client_id),
+            PrincipalCommand::Enable { id } => commands::principal::set_enabled(&directory.path()?, id, true),
+            PrincipalCommand::Disable { id } => commands::principal::set_enabled(&directory.path()?, id, false),
+        },
+        Command::Keeper(args) => keeper::run_keeper(args),
+        Command::Service(args) => service::run(&args),
+        Command::Partition(args) => keeper::run_partition(args),
+    }
+}

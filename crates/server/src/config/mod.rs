@@ -1,1 +1,270 @@
-//! Configuration: every setting typed and documented, unknown ones refused by name.
+//! The configuration: what `serve --config FILE` reads, and the resolved form that crosses to the service.
+
+mod error;
+mod folder;
+pub mod logs;
+mod resolved;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::ConfigError;
+pub use folder::{FolderError, check_data_folder, check_seal_place, make_private_folder, read_private, write_private};
+pub use logs::{LogFormat, LogSettings};
+pub use resolved::{DevelopmentConfig, ServiceConfig};
+
+use crate::audit::{RESERVE_BYTES, SEGMENT_BYTES};
+use crate::identity::settings::IdentitySettings;
+use crate::tls::TlsSettings;
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use strongroom_engine::PoolState;
+use strongroom_model::PoolName;
+use strongroom_model::limits::{RETENTION_DAYS_MAX, RETENTION_DAYS_MIN};
+use uuid::Uuid;
+
+/// Bytes in a mebibyte, the unit of sizes in the file.
+const MIB: u64 = 1 << 20;
+/// The port of HTTPS.
+const HTTPS_PORT: u16 = 443;
+/// Most runtimes: each has two sockets to every partition.
+const RUNTIMES_MAX: usize = 256;
+
+/// The file of `serve --config FILE` (TOML). Relative paths are below the folder that the file lies in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The end of every host name: clients reach a managed HSM at `NAME.managedhsm.DOMAIN`.
+    pub domain: String,
+    /// The HTTPS port, as it stands in every URL.
+    #[serde(default = "https_port")]
+    pub port: u16,
+    /// Addresses to listen on: all of IPv4 and all of IPv6 unless given.
+    #[serde(default = "every_address")]
+    pub listen: Vec<IpAddr>,
+    /// Port on 127.0.0.1 where managed identities get their tokens over plain HTTP; closed unless given.
+    #[serde(default)]
+    pub managed_identity_port: Option<u16>,
+    /// The data folder (mode 0700), with the store in `store`; made by hand, once.
+    pub data: PathBuf,
+    /// The seal file (mode 0600), outside of the data folder; made by `strongroom seal create`.
+    pub seal: PathBuf,
+    /// Runtimes of the service, each on a thread of its own: one for each processor unless given.
+    #[serde(default)]
+    pub runtimes: Option<usize>,
+    /// Start although memory cannot be locked: key bytes may then reach the swap space.
+    #[serde(default)]
+    pub allow_unlocked_memory: bool,
+    /// `x-ms-keyvault-region` of every answer.
+    #[serde(default = "default_region")]
+    pub region: String,
+    /// `[tls]`: the server's certificate.
+    #[serde(default)]
+    pub tls: TlsSettings,
+    /// `[identity]`: the tenant and its directory.
+    pub identity: IdentitySettings,
+    /// `[audit]`: the log of requests.
+    #[serde(default)]
+    pub audit: AuditConfig,
+    /// `[log]`: what the processes say about themselves, on standard error.
+    #[serde(default)]
+    pub log: LogSettings,
+    /// `[[pool]]`: the managed HSMs.
+    #[serde(default, rename = "pool")]
+    pub pools: Vec<PoolConfig>,
+}
+
+/// `[audit]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditConfig {
+    /// The folder of the log: `audit` in the data folder unless given.
+    #[serde(default)]
+    pub folder: Option<PathBuf>,
+    /// Room kept allocated behind the end of the log, in MiB: what is recorded on a full disk before everything is refused.
+    #[serde(default = "default_reserve")]
+    pub reserve_mib: u64,
+    /// Size from which the next file of the log is begun, in MiB.
+    #[serde(default = "default_segment")]
+    pub segment_mib: u64,
+    /// The subscription that records name; all zero unless given.
+    #[serde(default)]
+    pub subscription_id: Uuid,
+    /// The resource group that records name.
+    #[serde(default = "default_group")]
+    pub resource_group: String,
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self {
+            folder: None,
+            reserve_mib: default_reserve(),
+            segment_mib: default_segment(),
+            subscription_id: Uuid::nil(),
+            resource_group: default_group(),
+        }
+    }
+}
+
+/// `[[pool]]`: one managed HSM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolConfig {
+    /// Its name: 3 to 24 letters, digits and single hyphens, a letter first.
+    pub name: String,
+    /// How long a deleted key can be recovered, in days; cannot be changed later.
+    #[serde(default = "longest_retention")]
+    pub retention_days: u32,
+    /// Whether nothing can be purged before its retention is over; cannot be taken back.
+    #[serde(default)]
+    pub purge_protection: bool,
+    /// Object ids that get Managed HSM Administrator when the HSM is made.
+    pub administrators: Vec<Uuid>,
+    /// `activated`, or `provisioned`: the challenge is answered and the rest refused.
+    #[serde(default)]
+    pub state: InitialState,
+}
+
+/// The state a managed HSM is made in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InitialState {
+    /// In use.
+    #[default]
+    Activated,
+    /// Made, its security domain not downloaded yet.
+    Provisioned,
+}
+
+impl From<InitialState> for PoolState {
+    fn from(state: InitialState) -> Self {
+        match state {
+            InitialState::Activated => Self::Activated,
+            InitialState::Provisioned => Self::Provisioned,
+        }
+    }
+}
+
+const fn https_port() -> u16 {
+    HTTPS_PORT
+}
+fn every_address() -> Vec<IpAddr> {
+    vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]
+}
+fn default_region() -> String {
+    "onpremises".into()
+}
+const fn default_reserve() -> u64 {
+    RESERVE_BYTES / MIB
+}
+const fn default_segment() -> u64 {
+    SEGMENT_BYTES / MIB
+}
+fn default_group() -> String {
+    "strongroom".into()
+}
+const fn longest_retention() -> u32 {
+    RETENTION_DAYS_MAX
+}
+
+/// Runtimes when nobody says how many: one for each processor.
+pub fn default_runtimes() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+impl Config {
+    /// Reads, resolves and checks the file: paths are absolute then, and every setting has its value.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.into(), error })?;
+        let mut config: Self = toml::from_str(&text).map_err(|error| ConfigError::syntax(path, &text, &error))?;
+        let base = std::path::absolute(path).map_err(|error| ConfigError::Read { path: path.into(), error })?;
+        config.resolve(base.parent().unwrap_or(Path::new("/")));
+        match config.problem() {
+            None => Ok(config),
+            Some((setting, problem)) => Err(ConfigError::Value { path: path.into(), setting, problem }),
+        }
+    }
+
+    fn resolve(&mut self, base: &Path) {
+        for path in [&mut self.data, &mut self.seal, &mut self.identity.directory] {
+            *path = base.join(&*path);
+        }
+        for path in
+            [&mut self.tls.certificate_chain, &mut self.tls.private_key, &mut self.tls.ca_file].into_iter().flatten()
+        {
+            *path = base.join(&*path);
+        }
+        let folder = self.audit.folder.take().map_or_else(|| self.data.join("audit"), |folder| base.join(folder));
+        self.audit.folder = Some(folder);
+        self.runtimes.get_or_insert_with(default_runtimes);
+        self.domain.make_ascii_lowercase();
+    }
+
+    /// The first setting with a value that it cannot have, and what it can have.
+    fn problem(&self) -> Option<(String, String)> {
+        let own = |setting: &str, problem: &str| Some((setting.to_owned(), problem.to_owned()));
+        if !is_domain(&self.domain) {
+            return own("domain", "expected a host name, such as hsm.example.org");
+        }
+        if self.port == 0 {
+            return own("port", "expected 1 to 65535");
+        }
+        if self.listen.is_empty() {
+            return own("listen", "expected at least one address, such as \"0.0.0.0\"");
+        }
+        if self.managed_identity_port.is_some_and(|port| port == 0 || port == self.port) {
+            return own("managed_identity_port", "expected a port of its own, 1 to 65535");
+        }
+        if !(1..=RUNTIMES_MAX).contains(&self.runtimes.unwrap_or(1)) {
+            return own("runtimes", "expected 1 to 256");
+        }
+        if self.audit.reserve_mib > u64::MAX / MIB / 4 || !(1..u64::MAX / MIB).contains(&self.audit.segment_mib) {
+            return own("audit.reserve_mib, audit.segment_mib", "expected a size in MiB");
+        }
+        if self.seal.starts_with(&self.data) {
+            return own("seal", "expected a path outside of the data folder: whoever has both has the keys");
+        }
+        self.pool_problem()
+    }
+
+    fn pool_problem(&self) -> Option<(String, String)> {
+        if self.pools.is_empty() {
+            return Some(("pool".into(), "expected at least one [[pool]] with its name and administrators".into()));
+        }
+        self.pools.iter().enumerate().find_map(|(index, pool)| {
+            let before = self.pools.iter().take(index);
+            let (member, problem) = if PoolName::parse(&pool.name).is_err() {
+                ("name", "expected 3 to 24 letters, digits and single hyphens, a letter first, no hyphen last")
+            } else if before.into_iter().any(|p| p.name.eq_ignore_ascii_case(&pool.name)) {
+                ("name", "expected a name that no other [[pool]] has")
+            } else if !(RETENTION_DAYS_MIN..=RETENTION_DAYS_MAX).contains(&pool.retention_days) {
+                ("retention_days", "expected 7 to 90")
+            } else if pool.administrators.is_empty() {
+                ("administrators", "expected at least one object id: nobody else could give anybody a role")
+            } else {
+                return None;
+            };
+            Some((format!("pool {:?}: {member}", pool.name), problem.to_owned()))
+        })
+    }
+
+    /// The resolved configuration as TOML, as `--check` prints it. There is no secret in it.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+}
+
+/// Whether a text can be the end of host names.
+pub fn is_domain(text: &str) -> bool {
+    const LABEL_MAX: usize = 63;
+    const DOMAIN_MAX: usize = 200;
+    let label = |l: &str| {
+        (1..=LABEL_MAX).contains(&l.len())
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+    };
+    text.len() <= DOMAIN_MAX && text.split('.').all(label)
+}

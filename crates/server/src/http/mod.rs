@@ -1,4 +1,25 @@
 //! Listeners, the route table, the dispatcher, handlers, and the one error renderer.
 
+mod body;
 pub mod call;
+mod connection;
+mod dispatch;
 pub mod handlers;
+mod headers;
+mod host;
+mod hsm;
+mod ids;
+pub mod listen;
+mod login;
+mod path;
+mod render;
+pub mod route;
+mod router;
+pub mod service;
+mod trail;
+
+#[cfg(test)]
+mod tests;
+
+pub use listen::{HttpLimits, ListenAddress, ListenError, ListenSettings, Listeners, OnRuntimeStart, run};
+pub use service::{HttpSettings, Service, ServiceError, ServiceParts};

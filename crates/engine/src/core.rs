@@ -1,0 +1,71 @@
+//! What every operation works on.
+
+use crate::engine::{EngineParts, Recorded, SystemKey};
+use crate::pool::Pool;
+use crate::records::Records;
+use crate::served::Served;
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use strongroom_hsm::{KeyBlob, Partitions};
+use strongroom_model::audit::AuditRecord;
+use strongroom_model::error::{Error, Internal, Result};
+use strongroom_model::{Clock, PoolName, Timestamp};
+use tokio::sync::Notify;
+
+/// A key of the product, ready for use.
+#[derive(Clone)]
+pub(crate) struct OpenSystemKey {
+    pub(crate) key: SystemKey,
+    pub(crate) blob: Arc<KeyBlob>,
+}
+
+/// The engine's inside, shared with the tasks that carry changes to their end.
+pub(crate) struct Core {
+    pub(crate) records: Records,
+    pub(crate) partitions: Arc<dyn Partitions>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) changes_allowed: Arc<dyn Fn() -> Result<()> + Send + Sync>,
+    /// The built-in pool for the product's own keys.
+    pub(crate) system: Arc<Pool>,
+    /// The product's keys by name.
+    pub(crate) system_keys: ArcSwap<HashMap<String, OpenSystemKey>>,
+    /// Managed HSMs by name.
+    pub(crate) pools: ArcSwap<HashMap<PoolName, Arc<Pool>>>,
+    /// Keeps a permit when a row was added while nobody waited.
+    pub(crate) outbox_filled: Notify,
+    pub(crate) served: Mutex<Served>,
+}
+
+impl Core {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Asked at the beginning of each change.
+    pub(crate) fn check_changes_allowed(&self) -> Result<()> {
+        (self.changes_allowed)()
+    }
+}
+
+/// Carries a change to its end, though its caller may stop waiting.
+pub(crate) async fn to_its_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    tokio::spawn(change).await.unwrap_or(Err(Error::Internal(Internal::Panic)))
+}
+
+/// Finishes the audit record of a change.
+pub(crate) fn finish(recorded: &Recorded, object: String) -> AuditRecord {
+    let duration_us = u64::try_from(recorded.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    AuditRecord { object, duration_us, ..recorded.record.clone() }
+}
+
+impl EngineParts {
+    /// Keys whose heads are kept parsed, a pool.
+    pub const CACHED_HEADS: usize = 16_384;
+    /// Key versions that are kept parsed, a pool.
+    pub const CACHED_VERSIONS: usize = 16_384;
+    /// Key versions whose reserved AES-GCM uses are kept, a pool.
+    pub const CACHED_USES: usize = 16_384;
+}

@@ -1,0 +1,238 @@
+//! Scheduled work: rotation, purge of what is due, leftovers, served time; and what runs beside the requests.
+
+use crate::core::{Core, to_its_end};
+use crate::engine::Recorded;
+use crate::pool::Pool;
+use crate::records::shapes::CheckpointsRecord;
+use crate::records::{paths, store_error};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+use strongroom_hsm::HsmError;
+use strongroom_hsm::verbs::Checkpoint;
+use strongroom_model::audit::{Actor, AuditRecord};
+use strongroom_model::error::{Error, Result};
+use strongroom_model::{KeyName, Timestamp};
+use strongroom_store::CHANGES_MAX;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use uuid::Uuid;
+
+/// How often the scheduler looks.
+const TICK: Duration = Duration::from_secs(60);
+/// How long a passed self-test holds; meanwhile any answer proves that the partition is there.
+const PROOF_HOLDS: Duration = Duration::from_secs(60);
+/// How long a partition may take for one.
+const PROOF_TIME: Duration = Duration::from_secs(5);
+
+/// Checkpoints of one pool that are kept for the next start, one a chain.
+const CHECKPOINTS_MAX: usize = 256;
+
+/// A job of the scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Job {
+    /// Rotates a key.
+    Rotation,
+    /// Purges a deleted key.
+    Purge,
+}
+
+/// The right of one job to one key; only the scheduler makes it.
+pub(crate) struct SystemGrant {
+    job: Job,
+    pool: Arc<Pool>,
+    name: KeyName,
+}
+
+impl SystemGrant {
+    /// The pool.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The key.
+    pub(crate) fn name(&self) -> &KeyName {
+        &self.name
+    }
+
+    /// The audit record of what the job does, which nobody asked for over the network.
+    pub(crate) fn recorded(&self, now: Timestamp) -> Recorded {
+        let (actor, operation, status) = match self.job {
+            Job::Rotation => ("rotation", "KeyRotateIfDue", 200),
+            Job::Purge => ("purge", "KeyPurge", 204),
+        };
+        let record = AuditRecord {
+            time_ms: now.0.saturating_mul(1000),
+            resource: self.pool.name.to_string(),
+            operation: operation.into(),
+            operation_version: String::new(),
+            status,
+            error_code: String::new(),
+            duration_us: 0,
+            caller_address: None,
+            actor: Actor::System(actor.into()),
+            request_id: Uuid::new_v4(),
+            correlation_id: None,
+            client_info: String::new(),
+            request_uri: String::new(),
+            object: String::new(),
+            stamp: None,
+            folded: 0,
+        };
+        Recorded { record, started: Instant::now() }
+    }
+}
+
+impl Core {
+    /// See [`crate::Engine::run_jobs`].
+    pub(crate) async fn run_jobs(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.do_what_is_due().await;
+        }
+    }
+
+    /// One round of the scheduler; what fails is tried again in the next one.
+    pub(crate) async fn do_what_is_due(self: &Arc<Self>) {
+        if let Err(error) = self.save_served().await {
+            tracing::warn!(%error, "served time is not saved");
+        }
+        if let Err(error) = self.check_changes_allowed() {
+            tracing::warn!(%error, "scheduled work waits: no changes are allowed");
+            return;
+        }
+        for pool in self.pools.load().values() {
+            if let Err(error) = self.collect_leftovers(pool).await {
+                tracing::warn!(%error, pool = %pool.name, "leftovers of purged keys stay for now");
+            }
+            if let Err(error) = self.visit_due_keys(pool).await {
+                tracing::warn!(%error, pool = %pool.name, "keys that are due wait");
+            }
+        }
+    }
+
+    async fn collect_leftovers(&self, pool: &Pool) -> Result<()> {
+        let prefix = pool.live.paths.all_leftovers();
+        let notes =
+            self.records.store.scan(&prefix, &paths::end_of(&prefix), CHANGES_MAX).await.map_err(store_error)?;
+        for note in notes.entries {
+            let mut object = [0; 16];
+            let id = note.path.strip_prefix(prefix.as_slice()).unwrap_or_default();
+            if hex::decode_to_slice(id, &mut object).is_ok() {
+                self.records.open::<crate::records::shapes::IndexRecord>(&note.path, &note.value)?;
+                self.remove_leftovers(pool, &object).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn visit_due_keys(self: &Arc<Self>, pool: &Arc<Pool>) -> Result<()> {
+        let (mut from, to) = (pool.live.paths.all_due(), pool.live.paths.due_until(self.now()));
+        loop {
+            let page = self.records.store.scan(&from, &to, CHANGES_MAX).await.map_err(store_error)?;
+            let Some(last) = page.entries.last() else { return Ok(()) };
+            from = paths::after(&last.path);
+            for name in page.entries.iter().filter_map(|e| paths::last_part(&e.path)) {
+                let (core, pool, visited) = (Arc::clone(self), Arc::clone(pool), name.clone());
+                if let Err(error) = to_its_end(async move { core.visit_due_key(pool, visited).await }).await {
+                    tracing::warn!(%error, %name, "a key that is due waits");
+                }
+            }
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Purges or rotates a key when its own record says that it is due: the index only says where to look.
+    async fn visit_due_key(&self, pool: Arc<Pool>, name: KeyName) -> Result<()> {
+        let Some(head) = self.stored_head(&pool, &name).await? else { return Ok(()) };
+        let job = if head.value.deleted.is_some() { Job::Purge } else { Job::Rotation };
+        let g = SystemGrant { job, pool, name };
+        let done = match job {
+            Job::Purge => self.purge_if_due(&g).await,
+            Job::Rotation => self.rotate_if_due(&g).await,
+        };
+        match done {
+            // Recovered, deleted or purged meanwhile.
+            Ok(_) | Err(Error::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// See [`crate::Engine::checkpoints`].
+    pub(crate) async fn checkpoints(&self) -> Result<Vec<Checkpoint>> {
+        let (mut all, mut failed) = (Vec::new(), None);
+        for pool in self.open_pools() {
+            match pool.live.gateway.checkpoint().await {
+                Ok(new) if new.is_empty() => {}
+                Ok(new) => {
+                    self.keep_checkpoints(&pool, &new).await?;
+                    all.extend(new);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, pool = %pool.name, "the use chains of a pool are not signed");
+                    failed = Some(error);
+                }
+            }
+        }
+        match failed {
+            Some(error) if all.is_empty() => Err(error.into()),
+            Some(_) | None => Ok(all),
+        }
+    }
+
+    /// Keeps the last checkpoint of each chain of this run, for the next start to name.
+    async fn keep_checkpoints(&self, pool: &Pool, new: &[Checkpoint]) -> Result<()> {
+        let record = {
+            let mut kept = pool.live.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
+            for next in new {
+                // Of its own chain the last one is enough, and a new partition's first one names all of the old partition's.
+                kept.retain(|old| old.chain != next.chain && !next.previous.contains(&old.fingerprint()));
+                kept.push(next.clone());
+            }
+            let excess = kept.len().saturating_sub(CHECKPOINTS_MAX);
+            kept.drain(..excess);
+            CheckpointsRecord(kept.clone())
+        };
+        let change = self.records.put(paths::checkpoints(pool.id), &record)?;
+        self.records.store.commit(Vec::new(), vec![change]).await.map_err(store_error)?;
+        Ok(())
+    }
+
+    /// See [`crate::Engine::ready`].
+    pub(crate) async fn ready(&self) -> Result<()> {
+        let mut proofs = JoinSet::new();
+        for pool in self.open_pools() {
+            proofs.spawn(async move { prove(&pool).await });
+        }
+        while let Some(proof) = proofs.join_next().await {
+            proof.unwrap_or(Err(HsmError::Lost))?;
+        }
+        Ok(())
+    }
+
+    /// See [`crate::Engine::stop`].
+    pub(crate) async fn stop(&self) {
+        for pool in self.pools.load().values() {
+            self.return_uses(pool).await;
+        }
+        if let Err(error) = self.save_served().await {
+            tracing::warn!(%error, "served time is not saved");
+        }
+    }
+}
+
+/// A self-test within its time, or another use when one has passed lately.
+async fn prove(pool: &Pool) -> std::result::Result<(), HsmError> {
+    let recent = *pool.live.proved.lock().unwrap_or_else(PoisonError::into_inner);
+    if recent.is_some_and(|at| at.elapsed() < PROOF_HOLDS) {
+        let answer = tokio::time::timeout(PROOF_TIME, pool.live.gateway.random(1)).await;
+        return answer.unwrap_or(Err(HsmError::Lost)).map(|_| ());
+    }
+    let test = tokio::time::timeout(PROOF_TIME, pool.live.gateway.self_test()).await;
+    test.unwrap_or(Err(HsmError::Lost))?;
+    *pool.live.proved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    Ok(())
+}

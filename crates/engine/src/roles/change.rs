@@ -1,0 +1,246 @@
+//! Changes of a role set, each conditional on one record, so that no two of them together remove the last administrator.
+
+use super::set::{RoleSet, is_built_in};
+use super::{CreateRoleAssignment, SetRoleDefinition};
+use crate::commit::{ATTEMPTS, Committed, HeadChange, Proof};
+use crate::core::{Core, finish};
+use crate::engine::Recorded;
+use crate::pool::Pool;
+use crate::records::paths::PoolPaths;
+use crate::records::shapes::{AssignmentRecord, DefinitionRecord, RolesRecord};
+use crate::records::{Records, random_id, store_error};
+use strongroom_model::error::{BadParameter, Conflict, Error, Forbidden, Internal, NotFound, Result};
+use strongroom_model::limits::{
+    ROLE_ASSIGNMENTS_AT_HSM_MAX, ROLE_ASSIGNMENTS_AT_KEY_MAX, ROLE_DEFINITIONS_MAX, ROLE_TEXT_MAX,
+};
+use strongroom_model::role::{RoleAssignment, RoleDefinition, RoleType};
+use strongroom_model::{KeyName, RoleScope};
+use strongroom_store::{Change, Condition};
+use uuid::Uuid;
+
+/// One step of a change.
+#[derive(Clone, Debug)]
+enum Step {
+    Assign(RoleAssignment),
+    Unassign(Uuid),
+    Define(RoleDefinition),
+    Undefine(Uuid),
+}
+
+/// What a change does to the set it saw, and what its caller hears.
+struct Plan<T> {
+    answer: T,
+    step: Option<Step>,
+}
+
+/// Reads the role set of a pool.
+pub(crate) async fn load_roles(records: &Records, paths: &PoolPaths) -> Result<RoleSet> {
+    let snapshot = records.store.snapshot().await.map_err(store_error)?;
+    let record = records.get_from::<RolesRecord>(&*snapshot, &paths.roles()).await?;
+    let record = record.ok_or(Error::Internal(Internal::CorruptRecord))?;
+    let definitions = records.scan_all::<DefinitionRecord>(&*snapshot, &paths.definitions()).await?;
+    let assignments = records.scan_all::<AssignmentRecord>(&*snapshot, &paths.assignments()).await?;
+    Ok(RoleSet::new(
+        record.revision,
+        record.value.generation,
+        definitions.into_iter().map(|d| (d.value.0.id, d.value.0)).collect(),
+        assignments.into_iter().map(|a| (a.value.0.id, a.value.0)).collect(),
+    ))
+}
+
+impl RoleSet {
+    /// The set after steps that were committed at `revision`.
+    fn after(&self, steps: &[Step], revision: strongroom_store::Revision) -> Self {
+        let (mut definitions, mut assignments) = (self.definitions.clone(), self.assignments.clone());
+        for step in steps {
+            match step {
+                Step::Assign(a) => drop(assignments.insert(a.id, a.clone())),
+                Step::Unassign(id) => drop(assignments.remove(id)),
+                Step::Define(d) => drop(definitions.insert(d.id, d.clone())),
+                Step::Undefine(id) => drop(definitions.remove(id)),
+            }
+        }
+        Self::new(revision, self.generation.saturating_add(1), definitions, assignments)
+    }
+}
+
+impl Core {
+    /// The conditions and changes of a commit that takes these steps, and its commit id.
+    fn role_commit(&self, pool: &Pool, set: &RoleSet, steps: &[Step]) -> Result<(Condition, Vec<Change>, [u8; 16])> {
+        let paths = &pool.live.paths;
+        let record = RolesRecord { generation: set.generation.saturating_add(1), commit: random_id() };
+        let mut changes = vec![self.records.put(paths.roles(), &record)?];
+        for step in steps {
+            changes.push(match step {
+                Step::Assign(a) => self.records.put(paths.assignment(a.id), &AssignmentRecord(a.clone()))?,
+                Step::Unassign(id) => Change::Delete(paths.assignment(*id)),
+                Step::Define(d) => self.records.put(paths.definition(d.id), &DefinitionRecord(d.clone()))?,
+                Step::Undefine(id) => Change::Delete(paths.definition(*id)),
+            });
+        }
+        Ok((Condition::Unchanged(paths.roles(), set.revision), changes, record.commit))
+    }
+
+    /// Brings the set in memory to what a commit left in the store.
+    async fn take_over(&self, pool: &Pool, set: &RoleSet, steps: &[Step], outcome: &Result<Committed>) -> Result<()> {
+        let next = match outcome {
+            Ok(Committed::At(revision)) => set.after(steps, *revision),
+            Ok(Committed::Settled | Committed::Lost) | Err(_) => load_roles(&self.records, &pool.live.paths).await?,
+        };
+        pool.live.roles.store(next.into());
+        Ok(())
+    }
+
+    async fn change_roles<T>(
+        &self,
+        pool: &Pool,
+        r: &Recorded,
+        object: &str,
+        plan: impl Fn(&RoleSet) -> Result<Plan<T>>,
+    ) -> Result<T> {
+        self.check_changes_allowed()?;
+        let _turn = pool.live.roles_turn.lock().await;
+        for _ in 0..ATTEMPTS {
+            let set = pool.live.roles.load_full();
+            let Plan { answer, step } = plan(&set)?;
+            let steps: Vec<Step> = step.into_iter().collect();
+            let (condition, changes, commit) = self.role_commit(pool, &set, &steps)?;
+            let (path, audit) = (pool.live.paths.roles(), finish(r, object.to_owned()));
+            let outcome = self.commit_audited(vec![condition], changes, audit, Proof::Roles(&path, commit)).await;
+            self.take_over(pool, &set, &steps, &outcome).await?;
+            if outcome? != Committed::Lost {
+                return Ok(answer);
+            }
+        }
+        Err(Error::Conflict(Conflict::Concurrent))
+    }
+
+    /// Commits the purge of a key together with the removal of the assignments at its scope; `false` when it was lost.
+    pub(crate) async fn commit_with_assignments_removed(
+        &self,
+        pool: &Pool,
+        name: &KeyName,
+        mut change: HeadChange<'_>,
+    ) -> Result<bool> {
+        let _turn = pool.live.roles_turn.lock().await;
+        let set = pool.live.roles.load_full();
+        let steps: Vec<Step> = set.at_key(name).into_iter().map(Step::Unassign).collect();
+        if steps.is_empty() {
+            return Ok(self.commit_key(change).await? != Committed::Lost);
+        }
+        let (condition, changes, _) = self.role_commit(pool, &set, &steps)?;
+        change.conditions.push(condition);
+        change.changes.extend(changes);
+        let outcome = self.commit_key(change).await;
+        self.take_over(pool, &set, &steps, &outcome).await?;
+        Ok(outcome? != Committed::Lost)
+    }
+
+    /// See [`crate::Engine::create_role_assignment`].
+    pub(crate) async fn create_role_assignment(
+        &self,
+        pool: &Pool,
+        r: Recorded,
+        id: Uuid,
+        asked: CreateRoleAssignment,
+    ) -> Result<RoleAssignment> {
+        let CreateRoleAssignment { principal_id, role_definition_id, scope } = asked;
+        let wanted = RoleAssignment { id, principal_id, role_definition_id, scope };
+        self.change_roles(pool, &r, &format!("roleAssignments/{id}"), |set| plan_assignment(set, &wanted)).await
+    }
+
+    /// See [`crate::Engine::delete_role_assignment`].
+    pub(crate) async fn delete_role_assignment(
+        &self,
+        pool: &Pool,
+        r: Recorded,
+        scope: RoleScope,
+        id: Uuid,
+    ) -> Result<RoleAssignment> {
+        self.change_roles(pool, &r, &format!("roleAssignments/{id}"), |set| {
+            let found = set.assignments.get(&id).filter(|a| a.scope == scope);
+            let found = found.ok_or(Error::NotFound(NotFound::RoleAssignment))?;
+            let administrators = set.assignments.values().filter(|a| RoleSet::is_administrator(a)).count();
+            if RoleSet::is_administrator(found) && administrators == 1 {
+                return Err(Error::Forbidden(Forbidden::LastAdministrator));
+            }
+            Ok(Plan { answer: found.clone(), step: Some(Step::Unassign(id)) })
+        })
+        .await
+    }
+
+    /// See [`crate::Engine::set_role_definition`].
+    pub(crate) async fn set_role_definition(
+        &self,
+        pool: &Pool,
+        r: Recorded,
+        id: Uuid,
+        asked: SetRoleDefinition,
+    ) -> Result<RoleDefinition> {
+        let definition = RoleDefinition {
+            id,
+            role_name: asked.role_name.unwrap_or_else(|| id.to_string()),
+            description: asked.description,
+            role_type: RoleType::Custom,
+            permissions: asked.permissions,
+        };
+        for (parameter, text) in [("roleName", &definition.role_name), ("description", &definition.description)] {
+            if text.chars().count() > ROLE_TEXT_MAX {
+                return Err(Error::BadParameter(BadParameter::Length { parameter, min: 0, max: ROLE_TEXT_MAX }));
+            }
+        }
+        self.change_roles(pool, &r, &format!("roleDefinitions/{id}"), |set| {
+            if is_built_in(id) {
+                return Err(Error::Forbidden(Forbidden::BuiltInRole));
+            }
+            if !set.definitions.contains_key(&id) && set.definitions.len() >= ROLE_DEFINITIONS_MAX {
+                return Err(Error::Forbidden(Forbidden::RolesExhausted));
+            }
+            Ok(Plan { answer: definition.clone(), step: Some(Step::Define(definition.clone())) })
+        })
+        .await
+    }
+
+    /// See [`crate::Engine::delete_role_definition`].
+    pub(crate) async fn delete_role_definition(&self, pool: &Pool, r: Recorded, id: Uuid) -> Result<RoleDefinition> {
+        self.change_roles(pool, &r, &format!("roleDefinitions/{id}"), |set| {
+            if is_built_in(id) {
+                return Err(Error::Forbidden(Forbidden::BuiltInRole));
+            }
+            let found = set.definitions.get(&id).ok_or(Error::NotFound(NotFound::RoleDefinition))?;
+            Ok(Plan { answer: found.clone(), step: Some(Step::Undefine(id)) })
+        })
+        .await
+    }
+}
+
+/// An assignment that is there already is answered, and audited, without a change.
+fn plan_assignment(set: &RoleSet, wanted: &RoleAssignment) -> Result<Plan<RoleAssignment>> {
+    if set.definition(wanted.role_definition_id).is_none() {
+        return Err(Error::NotFound(NotFound::RoleDefinition));
+    }
+    if let Some(same_id) = set.assignments.get(&wanted.id) {
+        if same_id != wanted {
+            return Err(Error::Conflict(Conflict::RoleAssignmentDiffers));
+        }
+        return Ok(Plan { answer: same_id.clone(), step: None });
+    }
+    let same_right = |a: &RoleAssignment| {
+        (a.principal_id, a.role_definition_id, &a.scope)
+            == (wanted.principal_id, wanted.role_definition_id, &wanted.scope)
+    };
+    if set.assignments.values().any(same_right) {
+        return Err(Error::Conflict(Conflict::RoleAssignmentExists));
+    }
+    let (count, max) = match &wanted.scope {
+        RoleScope::Key(name) => (set.at_key(name).len(), ROLE_ASSIGNMENTS_AT_KEY_MAX),
+        RoleScope::Hsm | RoleScope::Keys => {
+            let wide = |a: &&RoleAssignment| !matches!(a.scope, RoleScope::Key(_));
+            (set.assignments.values().filter(wide).count(), ROLE_ASSIGNMENTS_AT_HSM_MAX)
+        }
+    };
+    if count >= max {
+        return Err(Error::Forbidden(Forbidden::RolesExhausted));
+    }
+    Ok(Plan { answer: wanted.clone(), step: Some(Step::Assign(wanted.clone())) })
+}

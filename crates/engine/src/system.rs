@@ -1,0 +1,94 @@
+//! The product's own keys and documents, in pool `system`.
+
+use crate::core::{Core, OpenSystemKey};
+use crate::engine::SystemKey;
+use crate::records::shapes::{DocumentRecord, SystemKeyRecord};
+use crate::records::{paths, random_id, store_error};
+use std::sync::Arc;
+use strongroom_hsm::KeyKind;
+use strongroom_hsm::binding::KeyDraft;
+use strongroom_hsm::verbs::Input;
+use strongroom_model::audit::UseStamp;
+use strongroom_model::error::{Error, Internal, NotFound, Result};
+use strongroom_model::{Algorithm, KeyName, KeyOp, KeyOps, KeySpec, KeyVersion, VaultId};
+use strongroom_store::{Condition, StoreError};
+use uuid::Uuid;
+
+impl Core {
+    /// See [`crate::Engine::system_key`].
+    pub(crate) async fn system_key(&self, name: &str, spec: KeySpec) -> Result<SystemKey> {
+        let name = KeyName::parse(name)?.folded();
+        if let Some(open) = self.open_system_key(&name).await? {
+            return Ok(open.key);
+        }
+        let draft = KeyDraft {
+            vault: VaultId::NONE,
+            kind: KeyKind::Internal,
+            name: name.clone(),
+            version: KeyVersion(random_id()),
+            spec,
+            ops: KeyOps::NONE.with(KeyOp::Sign).with(KeyOp::Verify),
+            enabled: true,
+            not_before: None,
+            expires: None,
+        };
+        let made = self.system.live.gateway.generate(draft).await?;
+        let path = self.system.live.paths.system(&name);
+        let change = self.records.put(path.clone(), &SystemKeyRecord { blob: made.blob, public: made.public })?;
+        match self.records.store.commit(vec![Condition::Absent(path)], vec![change]).await {
+            // On a conflict somebody else made it; after an unknown outcome whoever reads next sees which one holds.
+            Ok(_) | Err(StoreError::Conflict | StoreError::Unknown) => {}
+            Err(error) => return Err(store_error(error)),
+        }
+        let open = self.open_system_key(&name).await?;
+        open.map(|o| o.key).ok_or(Error::Internal(Internal::CorruptRecord))
+    }
+
+    async fn open_system_key(&self, name: &str) -> Result<Option<OpenSystemKey>> {
+        if let Some(open) = self.system_keys.load().get(name) {
+            return Ok(Some(open.clone()));
+        }
+        let stored = self.records.get::<SystemKeyRecord>(&self.system.live.paths.system(name)).await?;
+        let Some(SystemKeyRecord { blob, public }) = stored.map(|s| s.value) else { return Ok(None) };
+        let open = OpenSystemKey { key: SystemKey { name: name.to_owned(), public }, blob: Arc::new(blob) };
+        self.system_keys.rcu(|keys| {
+            let mut next = std::collections::HashMap::clone(keys);
+            next.insert(name.to_owned(), open.clone());
+            next
+        });
+        Ok(Some(open))
+    }
+
+    /// See [`crate::Engine::sign_with_system_key`].
+    pub(crate) async fn sign_with_system_key(
+        &self,
+        name: &str,
+        algorithm: Algorithm,
+        digest: Vec<u8>,
+    ) -> Result<(Vec<u8>, UseStamp)> {
+        let open = self.open_system_key(name).await?;
+        let open = open.ok_or_else(|| Error::NotFound(NotFound::Key(name.to_owned())))?;
+        let input = Input::Sign { digest };
+        // The product itself has no object id.
+        let (output, stamp) = self.system.live.gateway.operate(&open.blob, algorithm, Uuid::nil(), input).await?;
+        match output {
+            strongroom_hsm::verbs::Output::Signature(signature) => Ok((signature, stamp)),
+            strongroom_hsm::verbs::Output::Verified(_)
+            | strongroom_hsm::verbs::Output::Ciphertext { .. }
+            | strongroom_hsm::verbs::Output::Plaintext(_) => Err(Error::Internal(Internal::PartitionProtocol)),
+        }
+    }
+
+    /// See [`crate::Engine::document`].
+    pub(crate) async fn document(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let stored = self.records.get::<DocumentRecord>(&paths::document(name)).await?;
+        Ok(stored.map(|s| s.value.0))
+    }
+
+    /// See [`crate::Engine::put_document`].
+    pub(crate) async fn put_document(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        let change = self.records.put(paths::document(name), &DocumentRecord(bytes))?;
+        self.records.store.commit(Vec::new(), vec![change]).await.map_err(store_error)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use std::os::unix::fs::PermissionsExt;
+
+const WHOLE: &str = r#"
+domain = "hsm.example.org"
+data = "data"
+seal = "/etc/strongroom/seal"
+runtimes = 2
+
+[identity]
+tenant_id = "11111111-1111-1111-1111-111111111111"
+directory = "directory.toml"
+
+[[pool]]
+name = "payments"
+administrators = ["22222222-2222-2222-2222-222222222222"]
+"#;
+
+fn load(text: &str) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("strongroom.toml");
+    std::fs::write(&path, text).unwrap();
+    Config::load(&path).map_err(|e| e.to_string().replace(&folder.path().display().to_string(), "FOLDER"))
+}
+
+#[test]
+fn a_small_file_is_enough_and_everything_else_is_filled_in() {
+    let config = load(WHOLE).unwrap();
+    assert!(config.data.is_absolute() && config.identity.directory.is_absolute());
+    assert_eq!(config.audit.folder.as_deref(), Some(config.data.join("audit").as_path()));
+    let service = ServiceConfig::from(config);
+    assert_eq!((service.port, service.audit.reserve_bytes), (443, 256 << 20));
+    let json = serde_json::to_vec(&service).unwrap();
+    let back: ServiceConfig = serde_json::from_slice(&json).unwrap();
+    assert_eq!(format!("{back:?}"), format!("{service:?}"));
+}
+
+#[test]
+fn what_check_prints_is_a_configuration_that_says_the_same() {
+    let config = load(WHOLE).unwrap();
+    let printed = config.to_toml().unwrap();
+    assert_eq!(load(&printed).unwrap().to_toml().unwrap(), printed);
+}
+
+#[test]
+fn errors_name_file_line_and_setting() {
+    let cases = [
+        (WHOLE.replace("runtimes = 2", "colour = 3"), "strongroom.toml:5: unknown field `colour`"),
+        (WHOLE.replace("runtimes = 2", "runtimes = \"two\""), "strongroom.toml:5: runtimes: invalid type"),
+        (
+            WHOLE.replace("name = \"payments\"", "name = \"payments\"\nsize = 1"),
+            "strongroom.toml:13: unknown field `size`",
+        ),
+        (WHOLE.replace("domain = \"hsm.example.org\"\n", ""), "missing field `domain`"),
+        (WHOLE.replace("hsm.example.org", "-x"), "domain: expected a host name"),
+        (WHOLE.replace("/etc/strongroom/seal", "data/seal"), "seal: expected a path outside"),
+        (WHOLE.replace("\"payments\"", "\"p\""), "pool \"p\": name: expected 3 to 24"),
+        (WHOLE.replace("[\"22222222-2222-2222-2222-222222222222\"]", "[]"), "administrators: expected at least one"),
+        (WHOLE.replace("[[pool]]", "[[pool]]\nretention_days = 6"), "retention_days: expected 7 to 90"),
+        (WHOLE.replace("runtimes = 2", "runtimes = 0"), "runtimes: expected 1 to 256"),
+        (WHOLE.replace("runtimes = 2", "port = 0"), "port: expected 1"),
+        (WHOLE.replace("runtimes = 2", "listen = []"), "listen: expected"),
+        ("a = [".to_owned(), "strongroom.toml:1:"),
+    ];
+    for (text, expected) in cases {
+        let error = load(&text).unwrap_err();
+        assert!(error.contains(expected), "{error}\n  lacks {expected}");
+    }
+}
+
+#[test]
+fn folders_that_others_reach_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data");
+    assert!(matches!(check_data_folder(&path), Err(FolderError::Missing(_))));
+    make_private_folder(&path).unwrap();
+    assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o750)).unwrap();
+    assert!(matches!(check_data_folder(&path), Err(FolderError::TooOpen { mode: 0o750, .. })));
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    assert!(matches!(make_private_folder(&file), Err(FolderError::NotAFolder(_))));
+}
+
+#[test]
+fn a_seal_inside_the_data_folder_is_refused_through_links_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir_all(data.join("deep")).unwrap();
+    std::os::unix::fs::symlink(data.join("deep"), folder.path().join("link")).unwrap();
+    assert!(check_seal_place(&folder.path().join("seal"), &data).is_ok());
+    assert!(check_seal_place(&data.join("seal"), &data).is_err());
+    assert!(check_seal_place(&folder.path().join("link/seal"), &data).is_err());
+}
+
+#[test]
+fn domains_are_host_names() {
+    for good in ["localhost", "hsm.example.org", "a-b.c1"] {
+        assert!(is_domain(good), "{good}");
+    }
+    for bad in ["", ".", "a..b", "-a", "a-", "a b", "a/b", "é.org", "a_b"] {
+        assert!(!is_domain(bad), "{bad}");
+    }
+}

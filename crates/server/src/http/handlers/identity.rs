@@ -1,0 +1,100 @@
+//! From the login host's and the managed-identity listener's requests to identity's functions, and nothing else.
+
+use crate::identity::{Identity, IdentityAnswer, ManagedRequest, TokenRequest};
+use http::{HeaderMap, header};
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use strongroom_model::SecretBytes;
+use uuid::Uuid;
+
+/// A request to an endpoint of identity, its body read.
+pub struct IdentityCall {
+    /// The embedded issuer.
+    pub identity: Arc<Identity>,
+    /// The parts of the path that the route names, decoded.
+    pub params: Vec<(&'static str, String)>,
+    /// The query, names and values decoded.
+    pub query: Vec<(String, String)>,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body: empty when there is none. Wiped when the call is dropped.
+    pub body: SecretBytes,
+    /// The real peer.
+    pub peer: IpAddr,
+    /// The client's request id when it is a GUID, else ours.
+    pub correlation_id: Uuid,
+}
+
+/// What a handler of identity returns.
+pub type IdentityFuture = Pin<Box<dyn Future<Output = IdentityAnswer> + Send>>;
+
+/// A handler of identity.
+pub type IdentityHandler = fn(IdentityCall) -> IdentityFuture;
+
+impl IdentityCall {
+    fn param(&self, name: &str) -> &str {
+        self.params.iter().find(|(n, _)| *n == name).map_or("", |(_, v)| v)
+    }
+
+    /// The text of a header; one that is not visible ASCII counts as an empty one, so that it is not taken for missing.
+    fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap_or(""))
+    }
+
+    fn managed(&self) -> ManagedRequest<'_> {
+        ManagedRequest {
+            query: &self.query,
+            metadata: self.header("metadata"),
+            identity_header: self.header("x-identity-header"),
+            forwarded_for: self.header("x-forwarded-for"),
+            correlation_id: self.correlation_id,
+        }
+    }
+}
+
+/// `GET /{tenant}[/v2.0]/.well-known/openid-configuration`
+pub fn openid_configuration(call: IdentityCall) -> IdentityFuture {
+    Box::pin(async move { call.identity.openid_configuration(call.param("tenant")) })
+}
+
+/// `GET /{tenant}/discovery[/v2.0]/keys`
+pub fn jwks(call: IdentityCall) -> IdentityFuture {
+    Box::pin(async move { call.identity.jwks(call.param("tenant")) })
+}
+
+/// `GET /common/discovery/instance`
+pub fn instance_discovery(call: IdentityCall) -> IdentityFuture {
+    Box::pin(async move { call.identity.instance_discovery() })
+}
+
+/// `GET /{tenant}/userrealm/{user}`
+pub fn user_realm(call: IdentityCall) -> IdentityFuture {
+    Box::pin(async move { call.identity.user_realm(call.param("user")) })
+}
+
+/// `POST /{tenant}/oauth2[/v2.0]/token`
+pub fn token(call: IdentityCall) -> IdentityFuture {
+    Box::pin(async move {
+        let request = TokenRequest {
+            tenant: call.param("tenant"),
+            authorization: call.header(header::AUTHORIZATION),
+            content_type: call.header(header::CONTENT_TYPE),
+            body: call.body.expose(),
+            peer: call.peer,
+            correlation_id: call.correlation_id,
+        };
+        call.identity.token(request).await
+    })
+}
+
+/// `GET /metadata/identity/oauth2/token[/]`
+pub fn instance_metadata_token(call: IdentityCall) -> IdentityFuture {
+    Box::pin(async move { call.identity.instance_metadata_token(call.managed()).await })
+}
+
+/// `GET /msi/token`
+pub fn app_service_token(call: IdentityCall) -> IdentityFuture {
+    Box::pin(async move { call.identity.app_service_token(call.managed()).await })
+}

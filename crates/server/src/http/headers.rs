@@ -1,0 +1,152 @@
+//! The headers that every answer of a managed HSM bears (behaviour notes, section 6), ready made where they can be.
+
+use super::ids::RequestIds;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Method};
+use std::net::IpAddr;
+use std::time::Duration;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
+const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
+const SERVER_LATENCY: HeaderName = HeaderName::from_static("x-ms-server-latency");
+const REGION: HeaderName = HeaderName::from_static("x-ms-keyvault-region");
+const NETWORK_INFO: HeaderName = HeaderName::from_static("x-ms-keyvault-network-info");
+const BUILD_VERSION: HeaderName = HeaderName::from_static("x-ms-build-version");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+
+/// The ready-made part, and what of it depends on the installation.
+pub(super) struct CommonHeaders {
+    /// On every answer, of whatever surface.
+    secure: HeaderMap,
+    /// On every answer of a managed HSM.
+    hsm: HeaderMap,
+    region: HeaderValue,
+    build_version: HeaderValue,
+}
+
+/// What the headers of one answer tell.
+pub(super) struct AnswerFacts<'a> {
+    /// The request's method.
+    pub(super) method: &'a Method,
+    /// The two ids.
+    pub(super) ids: &'a RequestIds,
+    /// From the request's head to now.
+    pub(super) latency: Duration,
+    /// Ready made for the connection; see [`network_info`].
+    pub(super) network_info: &'a HeaderValue,
+    /// Whether the answer is an error: these lack region and network.
+    pub(super) error: bool,
+    /// Whether there is a body.
+    pub(super) body: bool,
+}
+
+impl CommonHeaders {
+    /// Makes the ready-made part; a region or version that no header may hold is left empty.
+    pub(super) fn new(region: &str, build_version: &str) -> Self {
+        let text = |t: &str| HeaderValue::from_str(t).unwrap_or_else(|_| HeaderValue::from_static(""));
+        let mut secure = HeaderMap::with_capacity(8);
+        secure
+            .insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000; includeSubDomains"));
+        secure.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        let mut hsm = secure.clone();
+        hsm.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        hsm.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
+        hsm.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'self'"));
+        hsm.reserve(9);
+        Self { secure, hsm, region: text(region), build_version: text(build_version) }
+    }
+
+    /// Headers of an answer of a managed HSM.
+    pub(super) fn hsm(&self, facts: &AnswerFacts<'_>) -> HeaderMap {
+        let mut headers = self.hsm.clone();
+        headers.insert(SERVER_LATENCY, u64::try_from(facts.latency.as_millis()).unwrap_or(u64::MAX).into());
+        if !facts.error {
+            headers.insert(REGION, self.region.clone());
+            headers.insert(NETWORK_INFO, facts.network_info.clone());
+        }
+        if facts.method == Method::GET {
+            headers.insert(BUILD_VERSION, self.build_version.clone());
+        }
+        add_ids(&mut headers, facts.ids);
+        add_type(&mut headers, facts.body);
+        headers
+    }
+
+    /// Headers of an answer of any other surface; the caller adds what only that one has.
+    pub(super) fn other(&self, ids: &RequestIds, body: bool) -> HeaderMap {
+        let mut headers = self.secure.clone();
+        add_ids(&mut headers, ids);
+        add_type(&mut headers, body);
+        headers
+    }
+}
+
+fn add_ids(headers: &mut HeaderMap, ids: &RequestIds) {
+    let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
+    if let Ok(value) = HeaderValue::from_str(ids.request_id.as_hyphenated().encode_lower(&mut buffer)) {
+        headers.insert(REQUEST_ID, value);
+    }
+    if let Some(echo) = &ids.client_request_id {
+        headers.insert(CLIENT_REQUEST_ID, echo.clone());
+    }
+}
+
+fn add_type(headers: &mut HeaderMap, body: bool) {
+    if body {
+        headers.insert(header::CONTENT_TYPE, JSON);
+    }
+}
+
+/// `x-ms-keyvault-network-info` for a peer.
+pub(super) fn network_info(peer: IpAddr) -> HeaderValue {
+    let peer = peer.to_canonical();
+    let family = if peer.is_ipv4() { "Ipv4" } else { "Ipv6" };
+    HeaderValue::from_str(&format!("conn_type={family};addr={peer};act_addr_fam={family};"))
+        .unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::http::ids::RequestIds;
+
+    #[test]
+    fn answers_bear_what_azure_answers() {
+        let common = CommonHeaders::new("eastus", "1.0.0");
+        let mut sent = HeaderMap::new();
+        sent.insert("x-ms-client-request-id", HeaderValue::from_static("2b4f67ae-23d3-11ef-a4c2-00155d0bf3a5"));
+        let ids = RequestIds::new(&sent);
+        let network_info = network_info("::ffff:127.0.0.1".parse().unwrap());
+        let facts = |method, error| AnswerFacts {
+            method,
+            ids: &ids,
+            latency: Duration::from_micros(2_900),
+            network_info: &network_info,
+            error,
+            body: true,
+        };
+        let good = common.hsm(&facts(&Method::GET, false));
+        for (name, value) in [
+            ("x-ms-server-latency", "2"),
+            ("x-ms-keyvault-region", "eastus"),
+            ("x-ms-keyvault-network-info", "conn_type=Ipv4;addr=127.0.0.1;act_addr_fam=Ipv4;"),
+            ("x-ms-build-version", "1.0.0"),
+            ("x-ms-client-request-id", "2b4f67ae-23d3-11ef-a4c2-00155d0bf3a5"),
+            ("x-frame-options", "SAMEORIGIN"),
+            ("content-security-policy", "default-src 'self'"),
+            ("cache-control", "no-cache"),
+            ("x-content-type-options", "nosniff"),
+            ("strict-transport-security", "max-age=31536000; includeSubDomains"),
+            ("content-type", "application/json; charset=utf-8"),
+        ] {
+            assert_eq!(good.get(name).unwrap(), value, "{name}");
+        }
+        assert_eq!(good.get("x-ms-request-id").unwrap().to_str().unwrap(), ids.request_id.to_string());
+        let bad = common.hsm(&facts(&Method::POST, true));
+        for name in ["x-ms-keyvault-region", "x-ms-keyvault-network-info", "x-ms-build-version"] {
+            assert!(bad.get(name).is_none(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Listeners: where the process listens, and one current-thread runtime per worker that accepts there.
+
+use super::connection::{self, Connections};
+use super::dispatch::{Door, Load};
+use super::service::Service;
+use rustls::ServerConfig;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+/// Connections that the kernel keeps for a listener that is busy.
+const BACKLOG: i32 = 1024;
+
+/// Limits on what clients may take of a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpLimits {
+    /// Most connections of one worker; more wait in the kernel's queue.
+    pub connections: usize,
+    /// Most requests of one worker under way; more get 429.
+    pub in_flight: usize,
+    /// Longest time for a TLS handshake.
+    pub handshake: Duration,
+    /// Longest time from a connection's first moment to its first request.
+    pub first_request: Duration,
+    /// Longest time without a request under way or begun, slow heads included.
+    pub idle: Duration,
+    /// Longest time for what is under way to end after the wish to stop.
+    pub drain: Duration,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            in_flight: 1024,
+            handshake: Duration::from_secs(10),
+            first_request: Duration::from_secs(20),
+            idle: Duration::from_secs(120),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug)]
+pub struct ListenAddress {
+    /// Address and port; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// The setting or flag that says so, for messages.
+    pub setting: &'static str,
+    /// Whether it may be missing on this machine (IPv6 loopback).
+    pub optional: bool,
+}
+
+impl ListenAddress {
+    /// Both loopback addresses on one port; IPv6 where there is one.
+    pub fn loopback(port: u16, setting: &'static str) -> Vec<Self> {
+        let address = |ip: IpAddr, optional| Self { address: SocketAddr::new(ip, port), setting, optional };
+        vec![address(Ipv4Addr::LOCALHOST.into(), false), address(Ipv6Addr::LOCALHOST.into(), true)]
+    }
+}
+
+/// Where to listen.
+#[derive(Clone, Debug)]
+pub struct ListenSettings {
+    /// With TLS: every surface that has a host name.
+    pub tls: Vec<ListenAddress>,
+    /// Plain HTTP on loopback: managed identity; none when empty.
+    pub managed_identity: Vec<ListenAddress>,
+    /// Workers, each with a runtime and listeners of its own.
+    pub workers: usize,
+}
+
+/// Why the process cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Somebody else has the port.
+    #[error("{address} is taken by another program: stop it, or choose another port with {setting}")]
+    Taken {
+        /// Where.
+        address: SocketAddr,
+        /// What to change.
+        setting: &'static str,
+    },
+    /// The kernel refuses.
+    #[error("cannot listen on {address} (from {setting}): {error}")]
+    Refused {
+        /// Where.
+        address: SocketAddr,
+        /// What to change.
+        setting: &'static str,
+        /// Why.
+        error: io::Error,
+    },
+    /// Managed identity on an address that other machines reach.
+    #[error("{setting}: {address} is not a loopback address, and managed identity answers whoever reaches it")]
+    NotLoopback {
+        /// Where.
+        address: SocketAddr,
+        /// What to change.
+        setting: &'static str,
+    },
+    /// There is no address.
+    #[error("there is no address to listen on: none of those configured exists on this machine")]
+    Nowhere,
+    /// A worker could not start.
+    #[error("a worker cannot start: {0}")]
+    Worker(io::Error),
+    /// A worker panicked.
+    #[error("worker {0} ended by a panic")]
+    Panicked(usize),
+}
+
+/// Sockets that listen already, one set per worker.
+#[derive(Debug)]
+pub struct Listeners {
+    workers: Vec<Vec<TcpListener>>,
+    managed_identity: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+    managed_identity_addresses: Vec<SocketAddr>,
+}
+
+impl Listeners {
+    /// Binds everything, so that a taken port is known before anything else is done.
+    pub fn bind(settings: &ListenSettings) -> Result<Self, ListenError> {
+        let count = settings.workers.max(1);
+        let mut workers: Vec<Vec<TcpListener>> = (0..count).map(|_| Vec::new()).collect();
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for wanted in &settings.tls {
+            let address = same_port(wanted.address, &addresses);
+            let Some(address) = probe(wanted, address)? else { continue };
+            let mut bound = address;
+            for listeners in &mut workers {
+                let listener = listen(bound, true).map_err(|error| refused(wanted, error))?;
+                bound = listener.local_addr().map_err(|error| refused(wanted, error))?;
+                listeners.push(listener);
+            }
+            addresses.push(bound);
+        }
+        if addresses.is_empty() {
+            return Err(ListenError::Nowhere);
+        }
+        let (managed_identity, managed_identity_addresses) = bind_managed_identity(settings)?;
+        Ok(Self { workers, managed_identity, addresses, managed_identity_addresses })
+    }
+
+    /// Where TLS is listened for, with the ports that were chosen.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where managed identity is listened for.
+    pub fn managed_identity_addresses(&self) -> &[SocketAddr] {
+        &self.managed_identity_addresses
+    }
+}
+
+fn bind_managed_identity(settings: &ListenSettings) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), ListenError> {
+    let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+    for wanted in &settings.managed_identity {
+        if !wanted.address.ip().is_loopback() {
+            return Err(ListenError::NotLoopback { address: wanted.address, setting: wanted.setting });
+        }
+        let Some(address) = probe(wanted, same_port(wanted.address, &addresses))? else { continue };
+        let listener = listen(address, false).map_err(|error| refused(wanted, error))?;
+        addresses.push(listener.local_addr().map_err(|error| refused(wanted, error))?);
+        listeners.push(listener);
+    }
+    Ok((listeners, addresses))
+}
+
+/// With port 0 every address takes the port that the first one got.
+fn same_port(mut wanted: SocketAddr, bound: &[SocketAddr]) -> SocketAddr {
+    if let (0, Some(first)) = (wanted.port(), bound.first()) {
+        wanted.set_port(first.port());
+    }
+    wanted
+}
+
+/// Binds once without sharing the port: with it, a second server would silently take half of the connections.
+fn probe(wanted: &ListenAddress, address: SocketAddr) -> Result<Option<SocketAddr>, ListenError> {
+    match listen(address, false) {
+        Ok(_) => Ok(Some(address)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Err(ListenError::Taken { address, setting: wanted.setting })
+        }
+        Err(_) if wanted.optional => Ok(None),
+        Err(error) => Err(refused(wanted, error)),
+    }
+}
+
+fn refused(wanted: &ListenAddress, error: io::Error) -> ListenError {
+    ListenError::Refused { address: wanted.address, setting: wanted.setting, error }
+}
+
+fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// What is called at the start of each worker's thread, with the worker's number.
+pub type OnRuntimeStart = Arc<dyn Fn(usize) + Send + Sync>;
+
+/// What the workers share.
+#[derive(Clone)]
+struct Shared {
+    service: Arc<Service>,
+    acceptor: TlsAcceptor,
+    limits: HttpLimits,
+    /// The wish from outside.
+    shutdown: watch::Receiver<bool>,
+    /// The same, or that another worker has ended: with one gone, the process is not what it says it is.
+    stop: Arc<watch::Sender<bool>>,
+    on_runtime_start: OnRuntimeStart,
+}
+
+/// Stops all workers when one ends, by a panic too.
+struct StopAll(Arc<watch::Sender<bool>>);
+
+impl Drop for StopAll {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// Runs the workers until `shutdown` turns true and what was under way has ended; blocks the calling thread.
+pub fn run(
+    service: Arc<Service>,
+    listeners: Listeners,
+    tls: Arc<ServerConfig>,
+    limits: HttpLimits,
+    shutdown: watch::Receiver<bool>,
+    on_runtime_start: OnRuntimeStart,
+) -> Result<(), ListenError> {
+    let stop = Arc::new(watch::Sender::new(false));
+    let shared = Shared { service, acceptor: TlsAcceptor::from(tls), limits, shutdown, stop, on_runtime_start };
+    let mut managed_identity = listeners.managed_identity;
+    let mut threads = Vec::new();
+    for (index, listeners) in listeners.workers.into_iter().enumerate() {
+        let (shared, plain) = (shared.clone(), std::mem::take(&mut managed_identity));
+        let name = format!("worker-{index}");
+        let worker = move || worker(index, &shared, listeners, plain);
+        threads.push(thread::Builder::new().name(name).spawn(worker).map_err(ListenError::Worker)?);
+    }
+    let ends: Vec<_> = threads.into_iter().map(thread::JoinHandle::join).collect();
+    for (index, end) in ends.into_iter().enumerate() {
+        end.map_err(|_| ListenError::Panicked(index))?.map_err(ListenError::Worker)?;
+    }
+    Ok(())
+}
+
+fn worker(index: usize, shared: &Shared, listeners: Vec<TcpListener>, plain: Vec<TcpListener>) -> io::Result<()> {
+    let all = StopAll(Arc::clone(&shared.stop));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    (shared.on_runtime_start)(index);
+    runtime.block_on(async {
+        let load = Arc::new(Load::new(shared.limits.in_flight));
+        let connections = Connections::new(
+            Arc::clone(&shared.service),
+            shared.acceptor.clone(),
+            shared.limits,
+            shared.stop.subscribe(),
+            Arc::clone(&load),
+        );
+        let mut accepting = Vec::new();
+        for (listener, door) in with_door(listeners, Door::Tls).chain(with_door(plain, Door::ManagedIdentity)) {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            accepting.push(tokio::spawn(connection::accept(listener, door, connections.clone())));
+        }
+        tokio::select! {
+            () = connection::wish_to_stop(shared.shutdown.clone()) => {}
+            () = connection::wish_to_stop(shared.stop.subscribe()) => {}
+        }
+        drop(all);
+        shared.service.begin_to_stop();
+        for task in accepting {
+            // Ends by itself: it waits for the same wish.
+            let _joined = task.await;
+        }
+        connections.drained().await;
+        Ok(())
+    })
+}
+
+fn with_door(listeners: Vec<TcpListener>, door: Door) -> impl Iterator<Item = (TcpListener, Door)> {
+    listeners.into_iter().map(move |listener| (listener, door))
+}

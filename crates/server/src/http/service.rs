@@ -1,0 +1,150 @@
+//! The service behind the listeners: what every request is answered with.
+
+use super::headers::CommonHeaders;
+use super::host::Sites;
+use super::route::{self, Route};
+use super::router::Router;
+use crate::audit::{AuditLog, AuditState};
+use crate::identity::{Endpoints, Identity, Resource};
+use http::HeaderValue;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use strongroom_engine::Engine;
+use strongroom_model::error::{Error, Unavailable};
+use tokio::sync::Mutex;
+
+/// How long an answer of readiness is good for.
+const READINESS_AGE: Duration = Duration::from_secs(1);
+/// Longest time for the partitions to prove that they work.
+const READINESS_TIME: Duration = Duration::from_secs(5);
+
+/// What is fixed for the life of the process.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// The domain below which every host name lies.
+    pub domain: String,
+    /// The port that clients use, as it stands in URLs.
+    pub port: u16,
+    /// `x-ms-keyvault-region`
+    pub region: String,
+    /// `x-ms-build-version`
+    pub build_version: String,
+    /// Longest time for a request's body to come, where its route does not say less.
+    pub body_timeout: Duration,
+}
+
+/// What a [`Service`] is made of.
+pub struct ServiceParts {
+    /// Every rule.
+    pub engine: Arc<Engine>,
+    /// Who calls.
+    pub identity: Arc<Identity>,
+    /// The record of every request.
+    pub audit: Arc<AuditLog>,
+    /// The rest.
+    pub settings: HttpSettings,
+}
+
+/// Why a service cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The tenant's URL does not fit into a header.
+    #[error("the challenge cannot be written into a header: domain {0:?} holds characters that no host name has")]
+    Challenge(String),
+}
+
+/// The service; shared by all workers.
+pub struct Service {
+    pub(super) engine: Arc<Engine>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) audit: Arc<AuditLog>,
+    pub(super) sites: Sites,
+    pub(super) router: Router,
+    pub(super) headers: CommonHeaders,
+    /// `WWW-Authenticate` of every 401 of a managed HSM.
+    pub(super) challenge: HeaderValue,
+    /// The audience of tokens for managed HSMs.
+    pub(super) hsm_audience: String,
+    body_timeout: Duration,
+    readiness: Mutex<Option<(Instant, Result<(), Error>)>>,
+    stopping: AtomicBool,
+}
+
+impl Service {
+    /// Puts the parts together.
+    pub fn new(parts: ServiceParts) -> Result<Arc<Self>, ServiceError> {
+        Self::with_routes(parts, route::all())
+    }
+
+    /// The same with a table of the caller's: tests add rows that fail.
+    pub(super) fn with_routes(
+        parts: ServiceParts,
+        rows: impl IntoIterator<Item = &'static Route>,
+    ) -> Result<Arc<Self>, ServiceError> {
+        let ServiceParts { engine, identity, audit, settings } = parts;
+        let hsm_audience = Endpoints::new(&settings.domain, settings.port).audience(Resource::ManagedHsm);
+        let login = identity.authorization_url();
+        let challenge = format!("Bearer authorization=\"{login}\", resource=\"{hsm_audience}\"");
+        let challenge =
+            HeaderValue::from_str(&challenge).map_err(|_| ServiceError::Challenge(settings.domain.clone()))?;
+        Ok(Arc::new(Self {
+            engine,
+            identity,
+            audit,
+            sites: Sites::new(&settings.domain, settings.port),
+            router: Router::new(rows),
+            headers: CommonHeaders::new(&settings.region, &settings.build_version),
+            challenge,
+            hsm_audience,
+            body_timeout: settings.body_timeout,
+            readiness: Mutex::new(None),
+            stopping: AtomicBool::new(false),
+        }))
+    }
+
+    /// Longest time for a body on a route.
+    pub(super) fn body_timeout(&self, route: &Route) -> Duration {
+        route.body_timeout.min(self.body_timeout)
+    }
+
+    /// From here on the node is not ready: load balancers look elsewhere while it drains.
+    pub(super) fn begin_to_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// How the audit log is.
+    pub(super) fn audit_state(&self) -> AuditState {
+        self.audit.state()
+    }
+
+    /// Why this node cannot do its work; nothing when it can sign and can audit.
+    pub(super) async fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.stopping.load(Ordering::Acquire) {
+            reasons.push(Error::Unavailable(Unavailable::Stopping).to_string());
+        }
+        if let Err(error) = self.can_sign().await {
+            reasons.push(format!("keys: {error}"));
+        }
+        match self.audit_state() {
+            AuditState::Healthy | AuditState::Degraded(_) => {}
+            failed @ AuditState::Failed(_) => reasons.push(format!("audit log {failed}")),
+        }
+        reasons
+    }
+
+    /// Asks the engine at most once a second, however many ask here.
+    async fn can_sign(&self) -> Result<(), Error> {
+        let mut known = self.readiness.lock().await;
+        if let Some((at, result)) = &*known
+            && at.elapsed() < READINESS_AGE
+        {
+            return result.clone();
+        }
+        let asked = tokio::time::timeout(READINESS_TIME, self.engine.ready()).await;
+        let result = asked.unwrap_or(Err(Error::Unavailable(Unavailable::Partition)));
+        *known = Some((Instant::now(), result.clone()));
+        result
+    }
+}

@@ -1,0 +1,72 @@
+//! From the first process to the keeper, and the two processes that hold keys.
+
+use crate::cli::{KeeperArgs, PartitionArgs};
+use crate::failure::Failure;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+use strongroom_hsm_soft::Software;
+use strongroom_model::PoolId;
+use strongroom_partition::keeper::KeeperOptions;
+use strongroom_partition::process::PartitionOptions;
+use strongroom_server::config::ServiceConfig;
+
+/// This program, whatever it is called and wherever it has been moved to since.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// Puts the configuration into a memory file and becomes the keeper, in the same process. Returns only when it cannot.
+pub(crate) fn become_keeper(config: &ServiceConfig) -> Result<ExitCode, Failure> {
+    let file = memory_file(config)?;
+    let mut command = Command::new(THIS_PROGRAM);
+    command.arg0("strongroom").arg("keeper");
+    command.arg("--seal").arg(&config.seal).arg("--data").arg(&config.data);
+    command.arg("--runtimes").arg(config.runtimes.to_string());
+    command.arg("--config-fd").arg(file.as_raw_fd().to_string());
+    if config.development.is_some() {
+        command.args(["--create-seal", "--dev"]);
+    }
+    if config.allow_unlocked_memory {
+        command.arg("--allow-unlocked-memory");
+    }
+    Err(Failure::failed(format!("the keeper cannot be started: {}", command.exec())))
+}
+
+/// Inherited over exec, and not changed any more.
+fn memory_file(config: &ServiceConfig) -> Result<File, Failure> {
+    let json = serde_json::to_vec(config)?;
+    let mut file = File::from(memfd_create("strongroom-config", MemfdFlags::ALLOW_SEALING)?);
+    file.write_all(&json)?;
+    fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    Ok(file)
+}
+
+/// `strongroom keeper`
+pub(crate) fn run_keeper(args: KeeperArgs) -> Result<ExitCode, Failure> {
+    Ok(strongroom_partition::keeper::run(KeeperOptions {
+        seal: args.seal,
+        data: args.data,
+        create_seal: args.create_seal,
+        dev: args.dev,
+        allow_unlocked_memory: args.allow_unlocked_memory,
+        runtimes: args.runtimes,
+        config_fd: args.config_fd,
+    })?)
+}
+
+/// `strongroom partition`
+pub(crate) fn run_partition(args: PartitionArgs) -> Result<ExitCode, Failure> {
+    let options = PartitionOptions {
+        pool: PoolId(args.pool),
+        runtimes: args.runtimes,
+        keeper_fd: args.keeper_fd,
+        kek_fd: args.kek_fd,
+        lane_fds: args.lane_fds,
+        dev: args.dev,
+        allow_unlocked_memory: args.allow_unlocked_memory,
+    };
+    strongroom_partition::process::run(Software::new(), options)?;
+    Ok(ExitCode::SUCCESS)
+}

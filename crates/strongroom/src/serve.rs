@@ -1,0 +1,66 @@
+//! `strongroom serve`: reads the configuration, checks what can be checked before anything runs, and becomes the keeper.
+
+use crate::cli::ServeArgs;
+use crate::failure::Failure;
+use crate::keeper::become_keeper;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+use strongroom_server::config::{Config, ServiceConfig, check_data_folder, check_seal_place, logs};
+use strongroom_server::http::{ListenAddress, ListenSettings, Listeners};
+
+/// Where production is told what to do.
+const LISTEN: &str = "the settings listen and port";
+const MANAGED_IDENTITY: &str = "the setting managed_identity_port";
+
+pub(crate) fn start(args: &ServeArgs) -> Result<ExitCode, Failure> {
+    let config = Config::load(&args.config)?;
+    logs::check(&config.log)?;
+    if args.check {
+        let _closed = std::io::stdout().lock().write_all(config.to_toml()?.as_bytes());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut config = ServiceConfig::from(config);
+    config.started_ms = now_ms();
+    // Bound and let go again: a taken port is said before anything else is done.
+    drop(Listeners::bind(&ListenSettings { workers: 1, ..listen_settings(&config) })?);
+    check_data_folder(&config.data)?;
+    check_seal_place(&config.seal, &config.data)?;
+    if !config.seal.exists() {
+        let path = config.seal.display();
+        return Err(Failure::configuration(format!(
+            "{path}: there is no seal: make one with `strongroom seal create {path}`, or put back the one that the store was \
+             made with"
+        )));
+    }
+    become_keeper(&config)
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Where to listen, as the listeners take it.
+pub(crate) fn listen_settings(config: &ServiceConfig) -> ListenSettings {
+    let (tls, managed) = match &config.development {
+        Some(_) => ("--port", "--data (another folder gets another port)"),
+        None => (LISTEN, MANAGED_IDENTITY),
+    };
+    let address = |(ip, optional): &(std::net::IpAddr, bool)| ListenAddress {
+        address: (*ip, config.port).into(),
+        setting: tls,
+        optional: *optional,
+    };
+    let managed_identity = config.managed_identity_port.map(|port| ListenAddress {
+        address: (std::net::Ipv4Addr::LOCALHOST, port).into(),
+        setting: managed,
+        optional: false,
+    });
+    ListenSettings {
+        tls: config.listen.iter().map(address).collect(),
+        managed_identity: managed_identity.into_iter().collect(),
+        workers: config.runtimes,
+    }
+}

@@ -1,0 +1,140 @@
+//! The parts of the service, in the order in which they can be started.
+
+use crate::failure::Failure;
+use crate::service::roles::give_first_roles;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use strongroom_engine::{Engine, EngineParts, PoolRequest};
+use strongroom_model::audit::{Actor, AuditRecord, UseStamp};
+use strongroom_model::clock::SystemClock;
+use strongroom_model::{Algorithm, Clock, KeySpec, PoolName, SecretBytes};
+use strongroom_partition::client::KeeperClient;
+use strongroom_server::audit::AuditLog;
+use strongroom_server::config::ServiceConfig;
+use strongroom_server::http::{HttpSettings, Service, ServiceParts};
+use strongroom_server::identity::{Endpoints, Identity, IdentityParts, SystemSigner};
+use strongroom_server::tls::{Tls, TlsParts};
+use strongroom_store::Store;
+use strongroom_store::redb::{Options, RedbStore};
+use uuid::Uuid;
+
+/// Longest time for a request's body to come.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The issuer's key in pool `system`.
+const ISSUER: &str = "issuer";
+
+/// Everything that serves.
+pub(super) struct Parts {
+    pub(super) engine: Arc<Engine>,
+    pub(super) audit: Arc<AuditLog>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) tls: Arc<Tls>,
+    pub(super) service: Arc<Service>,
+}
+
+impl Parts {
+    pub(super) async fn start(
+        config: &ServiceConfig,
+        store_seal: SecretBytes,
+        keeper: Arc<KeeperClient>,
+    ) -> Result<Self, Failure> {
+        let audit = Arc::new(AuditLog::open(&config.audit, &config.origin)?);
+        let engine = start_engine(config, store_seal, keeper, &audit).await?;
+        for pool in &config.pools {
+            let request = PoolRequest {
+                name: PoolName::parse(&pool.name)?,
+                state: pool.state.into(),
+                retention_days: pool.retention_days,
+                purge_protection: pool.purge_protection,
+                administrators: pool.administrators.clone(),
+            };
+            let pool = engine.ensure_pool(request).await?;
+            if let Some(development) = &config.development {
+                give_first_roles(&engine, &pool, development).await?;
+            }
+        }
+        // Tokens and certificates are compared with the clients' clocks, which nobody moved.
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock { offset: 0 });
+        let tls = Tls::start(TlsParts {
+            settings: config.tls.clone(),
+            domain: config.domain.clone(),
+            hsm_names: config.pools.iter().map(|pool| pool.name.clone()).collect(),
+            clock: Arc::clone(&clock),
+            engine: Arc::clone(&engine),
+            record_use: record_use(&audit),
+        })
+        .await?;
+        let identity = Identity::start(IdentityParts {
+            settings: config.identity.clone(),
+            endpoints: Endpoints::new(&config.domain, config.port),
+            clock,
+            signer: SystemSigner::of_engine(&engine, ISSUER, KeySpec::Rsa2048, Algorithm::Rs256).await?,
+        })?;
+        let settings = HttpSettings {
+            domain: config.domain.clone(),
+            port: config.port,
+            region: config.region.clone(),
+            build_version: env!("CARGO_PKG_VERSION").into(),
+            body_timeout: BODY_TIMEOUT,
+        };
+        let (engine_, identity_, audit_) = (Arc::clone(&engine), Arc::clone(&identity), Arc::clone(&audit));
+        let service = Service::new(ServiceParts { engine: engine_, identity: identity_, audit: audit_, settings })?;
+        Ok(Self { engine, audit, identity, tls, service })
+    }
+}
+
+async fn start_engine(
+    config: &ServiceConfig,
+    store_seal: SecretBytes,
+    keeper: Arc<KeeperClient>,
+    audit: &Arc<AuditLog>,
+) -> Result<Arc<Engine>, Failure> {
+    let store: Arc<dyn Store> = Arc::new(RedbStore::open(&config.data.join("store"), Options::default())?);
+    let allowed = Arc::clone(audit);
+    let parts = EngineParts {
+        store,
+        store_seal,
+        partitions: keeper,
+        clock: Arc::new(SystemClock { offset: config.development.as_ref().map_or(0, |d| d.clock_offset) }),
+        development: config.development.is_some(),
+        changes_allowed: Arc::new(move || allowed.changes_allowed()),
+    };
+    Ok(Engine::start(parts).await?)
+}
+
+/// Records the uses of the private CA's key.
+fn record_use(audit: &Arc<AuditLog>) -> Arc<dyn Fn(UseStamp) + Send + Sync> {
+    let (audit, runtime) = (Arc::clone(audit), tokio::runtime::Handle::current());
+    Arc::new(move |stamp| {
+        let audit = Arc::clone(&audit);
+        runtime.spawn(async move {
+            let record = system_record("CertificateIssue", "tls", Some(stamp));
+            if let Err(error) = audit.append(record).await {
+                tracing::error!(%error, "a use of the private CA's key could not be recorded");
+            }
+        });
+    })
+}
+
+/// The record of an act of this node itself.
+pub(super) fn system_record(operation: &str, job: &str, stamp: Option<UseStamp>) -> AuditRecord {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    AuditRecord {
+        time_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        resource: String::new(),
+        operation: operation.into(),
+        operation_version: String::new(),
+        status: 200,
+        error_code: String::new(),
+        duration_us: 0,
+        caller_address: None,
+        actor: Actor::System(format!("system:{job}")),
+        request_id: Uuid::new_v4(),
+        correlation_id: None,
+        client_info: String::new(),
+        request_uri: String::new(),
+        object: String::new(),
+        stamp,
+        folded: 0,
+    }
+}
