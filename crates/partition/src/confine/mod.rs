@@ -1,6 +1,7 @@
 //! What every process of the product gives up before it works, and the memory files that carry its secrets.
 
 pub(crate) mod raw;
+mod sandbox;
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::MlockAllFlags;
@@ -14,16 +15,22 @@ use strongroom_model::SecretBytes;
 const INHERITED_MAX: usize = 1024 * 1024;
 
 /// What confinement holds in this process; goes into the log at start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Confinement {
-    /// No set-user-id program or file capability raises this process or its children.
-    pub no_new_privileges: bool,
     /// No core file, and no tracing but by a process with `CAP_SYS_PTRACE`.
     pub not_dumpable: bool,
+    /// No set-user-id program or file capability raises this process or its children.
+    pub no_new_privileges: bool,
+    /// No capability is left but what the process cannot do without.
+    pub capabilities_dropped: bool,
     /// Every page stays in memory, those mapped later too.
     pub memory_locked: bool,
-    /// No capability is left but the one named by the caller.
-    pub capabilities_dropped: bool,
+    /// There is no network but an empty one.
+    pub network_left: bool,
+    /// Landlock denies every file.
+    pub files_denied: bool,
+    /// Seccomp refuses system calls that are not on the list.
+    pub system_calls_filtered: bool,
 }
 
 /// Why a process is not confined as it must be.
@@ -53,26 +60,46 @@ pub fn service() -> Result<Confinement, ConfineError> {
     step("cannot renounce new privileges", rustix::thread::set_no_new_privs(true))?;
     drop_capabilities(CapabilitySet::NET_BIND_SERVICE)?;
     end_with_parent()?;
-    Ok(Confinement { no_new_privileges: true, not_dumpable: true, memory_locked: false, capabilities_dropped: true })
+    Ok(Confinement {
+        not_dumpable: true,
+        no_new_privileges: true,
+        capabilities_dropped: true,
+        ..Confinement::default()
+    })
 }
 
-/// Confines a partition: as the service, without any capability, and with its memory locked.
+/// Confines a partition: as the service, without any capability, with its memory locked, without files and network. The
+/// system calls are filtered later, by [`filter_system_calls`].
 pub(crate) fn partition(allow_unlocked: bool) -> Result<Confinement, ConfineError> {
     hide()?;
     step("cannot unblock signals", raw::unblock_signals())?;
     step("cannot renounce new privileges", rustix::thread::set_no_new_privs(true))?;
     let memory_locked = lock_memory(allow_unlocked)?;
+    let network_left = sandbox::leave_network();
     let unlimited = rustix::process::getrlimit(Resource::Memlock).current.is_none();
     drop_capabilities(if unlimited { CapabilitySet::empty() } else { CapabilitySet::IPC_LOCK })?;
     end_with_parent()?;
-    Ok(Confinement { no_new_privileges: true, not_dumpable: true, memory_locked, capabilities_dropped: true })
+    Ok(Confinement {
+        not_dumpable: true,
+        no_new_privileges: true,
+        capabilities_dropped: true,
+        memory_locked,
+        network_left,
+        files_denied: sandbox::deny_files(),
+        system_calls_filtered: false,
+    })
+}
+
+/// The last step of a partition, when all its threads are there and before any of them works.
+pub(crate) fn filter_system_calls(confinement: Confinement) -> Confinement {
+    Confinement { system_calls_filtered: sandbox::filter_system_calls(), ..confinement }
 }
 
 /// Confines the keeper, which keeps its capabilities for the partitions to lock their memory with.
 pub(crate) fn keeper(allow_unlocked: bool) -> Result<Confinement, ConfineError> {
     hide()?;
     let memory_locked = lock_memory(allow_unlocked)?;
-    Ok(Confinement { no_new_privileges: false, not_dumpable: true, memory_locked, capabilities_dropped: false })
+    Ok(Confinement { not_dumpable: true, memory_locked, ..Confinement::default() })
 }
 
 /// No core file and no tracing. To be said anew after each exec.

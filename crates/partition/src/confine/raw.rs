@@ -137,6 +137,12 @@ pub(crate) fn signals(numbers: &[libc::c_int]) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Gives the calling thread, and those it starts, a network of their own without any interface.
+pub(crate) fn unshare_network() -> io::Result<()> {
+    // SAFETY: what makes this call unsafe is a separate table of descriptors, which is not asked for.
+    Ok(unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }?)
+}
+
 /// Unblocks all signals in the calling thread: a mask is inherited over exec, and the keeper has one.
 pub(crate) fn unblock_signals() -> io::Result<()> {
     let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();

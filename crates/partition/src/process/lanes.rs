@@ -46,6 +46,47 @@ pub(super) struct LongJob {
     lane: Arc<Lane>,
 }
 
+/// Where long jobs wait.
+pub(super) type Jobs = Receiver<LongJob>;
+
+/// The ways to the threads for long jobs. Self-tests have one of their own: readiness must not wait behind the making of keys.
+#[derive(Clone)]
+pub(super) struct Queues {
+    pub(super) long: SyncSender<LongJob>,
+    pub(super) self_tests: SyncSender<LongJob>,
+}
+
+impl Queues {
+    /// The queue for a request that takes from a tenth of a second to seconds: making and checking RSA keys, testing everything.
+    fn of(&self, request: &Request) -> Option<&SyncSender<LongJob>> {
+        match request {
+            Request::Generate(draft) | Request::Import(draft, _) => {
+                (draft.spec.kty() == KeyType::Rsa).then_some(&self.long)
+            }
+            Request::SelfTest => Some(&self.self_tests),
+            Request::Describe
+            | Request::CreateRoot
+            | Request::OpenRoot { .. }
+            | Request::Rebind(..)
+            | Request::Operate(_)
+            | Request::Random { .. }
+            | Request::Checkpoint => None,
+        }
+    }
+}
+
+impl LongJob {
+    /// Tests the mechanisms and says how it went; a failure is an error here too.
+    pub(super) fn answer_self_test<P: Provider>(self, core: &Core<P>) -> Result<(), LaneEnd> {
+        let answer = core.handle(&self.chain, self.envelope);
+        let failed = answer.result.as_ref().err().copied().filter(|e| *e != HsmError::Protocol);
+        let mut answers = Buffer::default();
+        encode_answer(&answer, &mut answers);
+        self.lane.write(&mut answers)?;
+        failed.map_or(Ok(()), |error| Err(LaneEnd::Hsm(error)))
+    }
+}
+
 /// A lane's socket; answers come from its own thread and from those of long jobs.
 pub(super) struct Lane {
     socket: UnixStream,
@@ -65,28 +106,8 @@ impl Lane {
     }
 }
 
-/// Making and checking RSA keys, and testing everything, take from a tenth of a second to seconds.
-fn is_long(request: &Request) -> bool {
-    match request {
-        Request::Generate(draft) | Request::Import(draft, _) => draft.spec.kty() == KeyType::Rsa,
-        Request::SelfTest => true,
-        Request::Describe
-        | Request::CreateRoot
-        | Request::OpenRoot { .. }
-        | Request::Rebind(..)
-        | Request::Operate(_)
-        | Request::Random { .. }
-        | Request::Checkpoint => false,
-    }
-}
-
 /// Answers requests until the lane ends: reads all there is, works, writes.
-pub(super) fn serve<P: Provider>(
-    core: &Core<P>,
-    lane: &Arc<Lane>,
-    speed: Speed,
-    long: &SyncSender<LongJob>,
-) -> LaneEnd {
+pub(super) fn serve<P: Provider>(core: &Core<P>, lane: &Arc<Lane>, speed: Speed, queues: &Queues) -> LaneEnd {
     let run = || -> Result<(), LaneEnd> {
         let chain = core.thread_chain()?;
         let (mut inbox, mut answers) = (Inbox::default(), Buffer::default());
@@ -98,9 +119,9 @@ pub(super) fn serve<P: Provider>(
             inbox.received(count);
             while let Some(frame) = inbox.next_frame()? {
                 let envelope: Envelope = decode(frame)?;
-                if is_long(&envelope.request) {
+                if let Some(queue) = queues.of(&envelope.request) {
                     let job = LongJob { envelope, chain: chain.clone(), lane: Arc::clone(lane) };
-                    long.send(job).map_err(|_| LaneEnd::Closed)?;
+                    queue.send(job).map_err(|_| LaneEnd::Closed)?;
                     continue;
                 }
                 encode_answer(&core.handle(&chain, envelope), &mut answers);
@@ -117,7 +138,7 @@ pub(super) fn serve<P: Provider>(
 }
 
 /// Does long jobs, one after the other, beside other threads that take from the same queue.
-pub(super) fn work_long<P: Provider>(core: &Core<P>, jobs: &Mutex<Receiver<LongJob>>) -> LaneEnd {
+pub(super) fn work_long<P: Provider>(core: &Core<P>, jobs: &Mutex<Jobs>) -> LaneEnd {
     let mut answers = Buffer::default();
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -151,7 +172,8 @@ mod tests {
         ours.write_all(bytes).unwrap();
         ours.shutdown(std::net::Shutdown::Write).unwrap();
         let (long, _jobs) = sync_channel(1);
-        let end = serve(&core, &Arc::new(Lane::new(theirs)), Speed::Fast, &long);
+        let queues = Queues { long: long.clone(), self_tests: long };
+        let end = serve(&core, &Arc::new(Lane::new(theirs)), Speed::Fast, &queues);
         let mut written = Vec::new();
         ours.read_to_end(&mut written).unwrap();
         (end, written)

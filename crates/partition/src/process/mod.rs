@@ -4,13 +4,13 @@ mod lanes;
 
 use crate::confine::{self, ConfineError, raw};
 use crate::core::Core;
-use lanes::{Lane, LaneEnd, Speed, serve, work_long};
+use lanes::{Jobs, Lane, LaneEnd, Queues, Speed, serve, work_long};
 use std::io::{self, Read};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::panic::AssertUnwindSafe;
-use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 use strongroom_hsm::Provider;
 use strongroom_model::clock::SystemClock;
@@ -26,6 +26,8 @@ const NICE: i32 = 10;
 const STACK: usize = 1024 * 1024;
 /// Time between two self-tests.
 const SELF_TEST_EVERY: Duration = Duration::from_secs(3_600);
+/// How long a new partition waits for the service to ask for the first self-test before it begins by itself.
+const SELF_TEST_FIRST: Duration = Duration::from_secs(2);
 /// The exit code after a failed self-test or a panic; the service has another partition started.
 const EXIT_BROKEN: i32 = 70;
 
@@ -84,8 +86,14 @@ pub fn run<P: Provider>(provider: P, options: PartitionOptions) -> Result<(), Pa
     let keeper = UnixStream::from(taken("--keeper-fd", options.keeper_fd)?);
     let kek = system("cannot read the key-encryption key", confine::read_inherited(options.kek_fd))?;
     let sockets: Result<Vec<OwnedFd>, _> = options.lane_fds.iter().map(|fd| taken("--lane-fds", *fd)).collect();
-    start(provider, &options, kek, sockets?)?;
+    let sockets = sockets?;
+    let gate = Gate::for_threads(LONG_THREADS + sockets.len() + 1);
+    start(provider, &options, kek, sockets, &gate)?;
+    // The start of a thread takes system calls that its work does not.
+    gate.arrived.wait();
+    let confinement = confine::filter_system_calls(confinement);
     tracing::info!(pool = %options.pool, ?confinement, "partition started");
+    gate.open.wait();
     // The keeper never writes: whatever comes is the end.
     let _ = (&keeper).read(&mut [0]);
     raw::exit_now(0)
@@ -99,50 +107,81 @@ fn taken(name: &'static str, fd: RawFd) -> Result<OwnedFd, PartitionError> {
     system(name, raw::inherited(fd))
 }
 
+/// Starts the threads; none works before the gate opens.
 fn start<P: Provider>(
     provider: P,
     options: &PartitionOptions,
     kek: SecretBytes,
     sockets: Vec<OwnedFd>,
+    gate: &Gate,
 ) -> Result<(), PartitionError> {
     let provider = Arc::new(provider);
+    // What the first use of the random source opens, it must open before nothing can be opened any more.
+    system("no random numbers", provider.random(1).map(drop).map_err(io::Error::other))?;
     let clock = Box::new(SystemClock { offset: 0 });
     let core = Arc::new(Core::new(Arc::clone(&provider), options.pool, kek, clock, options.dev));
     let (long, jobs) = sync_channel(LONG_JOBS_MAX);
+    let (self_tests, asked) = sync_channel(LONG_JOBS_MAX);
+    let queues = Queues { long, self_tests };
     let jobs = Arc::new(Mutex::new(jobs));
     for _ in 0..LONG_THREADS {
         let (core, jobs) = (Arc::clone(&core), Arc::clone(&jobs));
-        thread("long", move || {
-            lower_priority();
-            work_long(&core, &jobs)
-        })?;
+        thread("long", gate, Some(NICE), move || work_long(&core, &jobs))?;
     }
     for (i, socket) in sockets.into_iter().enumerate() {
-        let (core, long) = (Arc::clone(&core), long.clone());
+        let (core, queues) = (Arc::clone(&core), queues.clone());
         let lane = Arc::new(Lane::new(UnixStream::from(socket)));
         let speed = if i.is_multiple_of(2) { Speed::Fast } else { Speed::Slow };
-        thread("lane", move || serve(&core, &lane, speed, &long))?;
+        thread("lane", gate, None, move || serve(&core, &lane, speed, &queues))?;
     }
-    thread("self-test", move || {
-        lower_priority();
-        loop {
-            if let Err(error) = provider.self_test() {
-                return LaneEnd::Hsm(error);
-            }
-            std::thread::sleep(SELF_TEST_EVERY);
-        }
-    })
+    thread("self-test", gate, None, move || test_self(&core, &*provider, &asked))
 }
 
-/// Of the calling thread alone: Linux keeps priorities by thread.
-fn lower_priority() {
-    // Refused only where a sandbox forbids it; the thread works all the same.
-    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+/// Tests the mechanisms when the service asks, and in any case once at the start and once an hour; a failure ends the partition.
+fn test_self<P: Provider>(core: &Core<P>, provider: &P, asked: &Jobs) -> LaneEnd {
+    let mut pause = SELF_TEST_FIRST;
+    loop {
+        let done = match asked.recv_timeout(pause) {
+            Ok(job) => job.answer_self_test(core),
+            Err(RecvTimeoutError::Timeout) => provider.self_test().map_err(LaneEnd::Hsm),
+            Err(RecvTimeoutError::Disconnected) => Err(LaneEnd::Closed),
+        };
+        if let Err(end) = done {
+            return end;
+        }
+        pause = SELF_TEST_EVERY;
+    }
+}
+
+/// Where threads wait until all of them are there and the process is confined.
+#[derive(Clone)]
+struct Gate {
+    arrived: Arc<Barrier>,
+    open: Arc<Barrier>,
+}
+
+impl Gate {
+    /// For so many threads and the one that confines them.
+    fn for_threads(count: usize) -> Self {
+        Self { arrived: Arc::new(Barrier::new(count + 1)), open: Arc::new(Barrier::new(count + 1)) }
+    }
 }
 
 /// Starts a thread whose end is the end of the process.
-fn thread(name: &str, work: impl FnOnce() -> LaneEnd + Send + 'static) -> Result<(), PartitionError> {
+fn thread(
+    name: &str,
+    gate: &Gate,
+    nice: Option<i32>,
+    work: impl FnOnce() -> LaneEnd + Send + 'static,
+) -> Result<(), PartitionError> {
+    let gate = gate.clone();
     let body = move || {
+        if let Some(nice) = nice {
+            // Of this thread alone: Linux keeps priorities by thread. Where it is refused the thread works all the same.
+            let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), nice);
+        }
+        gate.arrived.wait();
+        gate.open.wait();
         let end = std::panic::catch_unwind(AssertUnwindSafe(work));
         match end {
             Ok(LaneEnd::Closed) => raw::exit_now(0),

@@ -5,9 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod node;
+mod probe;
 mod scenarios;
 mod tests;
 
+use probe::Probe;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -63,7 +65,7 @@ fn partition(flags: &HashMap<String, String>) -> ExitCode {
         dev: flags.contains_key("dev"),
         allow_unlocked_memory: flags.contains_key("allow-unlocked-memory"),
     };
-    match process::run(SoftProvider, options) {
+    match process::run(Probe { provider: SoftProvider, keeper: rustix::process::getppid().unwrap() }, options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");

@@ -12,6 +12,7 @@ pub(crate) static ALL: &[Test] = &[
     ("making_large_keys_does_not_stop_signing", || scenario("generate")),
     ("a_stalled_partition_is_replaced", || scenario("stall")),
     ("more_requests_than_sockets_hold_are_all_answered", || scenario("flood")),
+    ("a_partition_opens_connects_executes_and_signals_nothing", || scenario("probe")),
     ("dev_carries_a_clock_offset_and_production_refuses_it", clock),
     ("children_end_with_the_keeper", children_end_with_the_keeper),
     ("a_killed_service_is_started_again", a_killed_service_is_started_again),
@@ -130,6 +131,11 @@ fn partitions_and_services_are_confined() {
         let capabilities = u64::from_str_radix(&status(pid, "CapPrm:").unwrap(), 16).unwrap();
         let allowed = if pid == *service { 1 << 10 } else { 1 << 14 };
         assert_eq!(capabilities & !allowed, 0);
+    }
+    assert_eq!(status(*partition, "Seccomp:").unwrap(), "2");
+    let network = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net"));
+    if let (Ok(ours), Ok(theirs)) = (network("self"), network(&partition.to_string())) {
+        assert_ne!(ours, theirs);
     }
     let locked = status(*partition, "VmLck:").unwrap();
     assert_ne!(locked, "0 kB");
