@@ -1,7 +1,7 @@
 //! A keeper under test, and what /proc says of its family.
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
-use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs};
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -98,6 +98,11 @@ pub(crate) fn status(pid: u32, field: &str) -> Option<String> {
 
 pub(crate) fn signal(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
+}
+
+pub(crate) fn can_lock_memory() -> bool {
+    let capable = capabilities(None).unwrap().effective.contains(CapabilitySet::IPC_LOCK);
+    capable || getrlimit(Resource::Memlock).maximum.is_none()
 }
 
 /// Makes this process one that can lock next to no memory and cannot change that.

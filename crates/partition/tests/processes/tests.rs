@@ -1,6 +1,6 @@
 //! The tests.
 
-use crate::node::{Node, signal, status, wait_for};
+use crate::node::{self, Node, signal, status, wait_for};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
@@ -137,8 +137,9 @@ fn partitions_and_services_are_confined() {
     if let (Ok(ours), Ok(theirs)) = (network("self"), network(&partition.to_string())) {
         assert_ne!(ours, theirs);
     }
-    let locked = status(*partition, "VmLck:").unwrap();
-    assert_ne!(locked, "0 kB");
+    if node::can_lock_memory() {
+        assert_ne!(status(*partition, "VmLck:").unwrap(), "0 kB");
+    }
     // Standard streams, the keeper's socket, two lanes for each of two runtimes: nothing else is open.
     if let Ok(open) = std::fs::read_dir(format!("/proc/{partition}/fd")) {
         assert_eq!(open.count(), 3 + 1 + 4);
