@@ -13,10 +13,15 @@ use strongroom_hsm::verbs::Answer;
 use strongroom_hsm::{HsmError, Reply, Request};
 use strongroom_model::algorithm::Mechanism;
 use strongroom_model::{KeyType, Operation};
-use tokio::sync::{Notify, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
 /// Requests on one lane that have no reply yet; further ones wait in their tasks.
 pub const PENDING_MAX: usize = 4_096;
+
+/// RSA keys that one pool makes or checks at a time, those waiting in the partition included; further ones wait in their tasks,
+/// where a caller who gives up takes the request along.
+pub(super) const LONG_PENDING_MAX: usize = 64;
 
 /// The reply on its way.
 pub(super) type Slot = oneshot::Receiver<Result<Reply, HsmError>>;
@@ -28,23 +33,31 @@ pub(super) struct Route {
     slow: bool,
     /// Whether a missing reply means that the partition stalls; making RSA keys has no bound in time.
     watched: bool,
+    /// Whether it counts against [`LONG_PENDING_MAX`].
+    pub(super) long: bool,
 }
 
 impl Route {
+    const FAST: Self = Self { slow: false, watched: true, long: false };
+    const SLOW: Self = Self { slow: true, watched: true, long: false };
+
     pub(super) fn of(request: &Request) -> Self {
-        let rsa = |kty: KeyType| kty == KeyType::Rsa;
         match request {
-            Request::Describe | Request::Random { .. } | Request::Checkpoint => Self { slow: false, watched: true },
-            Request::CreateRoot | Request::OpenRoot { .. } => Self { slow: true, watched: true },
-            Request::Generate(draft) | Request::Import(draft, _) => {
-                Self { slow: rsa(draft.spec.kty()), watched: !rsa(draft.spec.kty()) }
-            }
-            Request::Rebind(blob, _) => Self { slow: rsa(blob.binding.spec.kty()), watched: true },
-            Request::SelfTest => Self { slow: true, watched: false },
-            Request::Operate(operate) => Self {
-                slow: is_rsa_private(operate.algorithm.row().mechanism, operate.input.operation()),
-                watched: true,
+            Request::Describe | Request::Random { .. } | Request::Checkpoint => Self::FAST,
+            Request::CreateRoot | Request::OpenRoot { .. } => Self::SLOW,
+            Request::SelfTest => Self { watched: false, ..Self::SLOW },
+            Request::Generate(draft) | Request::Import(draft, _) => match draft.spec.kty() {
+                KeyType::Rsa => Self { watched: false, long: true, ..Self::SLOW },
+                KeyType::Ec | KeyType::Oct => Self::FAST,
             },
+            Request::Rebind(blob, _) => match blob.binding.spec.kty() {
+                KeyType::Rsa => Self::SLOW,
+                KeyType::Ec | KeyType::Oct => Self::FAST,
+            },
+            Request::Operate(operate) => {
+                let rsa_private = is_rsa_private(operate.algorithm.row().mechanism, operate.input.operation());
+                if rsa_private { Self::SLOW } else { Self::FAST }
+            }
         }
     }
 }
@@ -101,6 +114,8 @@ struct LaneState {
 struct Pending {
     reply: oneshot::Sender<Result<Reply, HsmError>>,
     watched: bool,
+    /// Given back with the reply, whether somebody waits for it or not.
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 /// What did not go out.
@@ -148,7 +163,10 @@ impl Lanes {
         id: u64,
         route: Route,
         outgoing: Outgoing<'_>,
+        turn: &mut Option<OwnedSemaphorePermit>,
     ) -> Result<Slot, Unsent> {
+        // The tasks of a lane, and whoever waits for a reply, need one.
+        let Ok(handle) = Handle::try_current() else { return Err(Unsent::Refused(HsmError::Lost)) };
         let lane = self.lane(runtime, route);
         let mut state = lane.state();
         if !state.open {
@@ -171,11 +189,11 @@ impl Lanes {
             state.watched += 1;
         }
         let (reply, slot) = oneshot::channel();
-        state.pending.insert(id, Pending { reply, watched: route.watched });
+        state.pending.insert(id, Pending { reply, watched: route.watched, _turn: turn.take() });
         if !state.started {
             state.started = true;
             drop(state);
-            self.start(lane);
+            self.start(lane, &handle);
         }
         if first {
             lane.filled.notify_one();
@@ -197,12 +215,12 @@ impl Lanes {
     }
 
     /// Starts the lane's tasks on the calling runtime, whose reactor watches the socket from then on.
-    fn start(self: &Arc<Self>, lane: &Arc<Lane>) {
+    fn start(self: &Arc<Self>, lane: &Arc<Lane>, runtime: &Handle) {
         let stream = lane.socket.try_clone().and_then(tokio::net::UnixStream::from_std);
-        let Ok(stream) = stream.map(Arc::new) else { return };
-        tokio::spawn(flush(Arc::clone(lane), Arc::clone(&stream)));
+        let Ok(stream) = stream.map(Arc::new) else { return self.fail() };
+        runtime.spawn(flush(Arc::clone(lane), Arc::clone(&stream)));
         let reader = Reader { lane: Arc::clone(lane), lanes: Arc::clone(self), gone: false };
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             let mut reader = reader;
             match receive(&reader.lane, &stream, reader.lanes.stall_after).await {
                 Lost::Closed => tracing::debug!("a partition closed its lanes"),

@@ -1,6 +1,6 @@
 //! The way to one pool's partition, healed when the partition dies.
 
-use super::lanes::{Lanes, Outgoing, Route, Slot, Unsent};
+use super::lanes::{LONG_PENDING_MAX, Lanes, Outgoing, Route, Slot, Unsent};
 use super::{Keeper, runtime_index};
 use crate::codec::{Buffer, encode_request};
 use crate::memory::{Lesson, RootMemory};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use strongroom_hsm::gateway::Pending;
 use strongroom_hsm::{Gateway, HsmError, Request};
 use strongroom_model::PoolId;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 /// How long a request waits for a partition that is being replaced.
@@ -32,6 +32,8 @@ pub(super) struct PoolGateway {
     healing: AtomicBool,
     memory: RootMemory,
     next_id: AtomicU64,
+    /// Turns to make or check an RSA key.
+    long: Arc<Semaphore>,
 }
 
 impl PoolGateway {
@@ -45,6 +47,7 @@ impl PoolGateway {
             healing: AtomicBool::new(false),
             memory: RootMemory::default(),
             next_id: AtomicU64::new(0),
+            long: Arc::new(Semaphore::new(LONG_PENDING_MAX)),
         })
     }
 
@@ -102,7 +105,7 @@ impl PoolGateway {
         if let Some(request) = self.memory.reopen() {
             let lesson = Lesson::of(&request);
             let outgoing = Outgoing::Request(&request, self.keeper.clock_offset.load(Ordering::Relaxed));
-            let sent = lanes.send(runtime_index(), self.next_id(), Route::of(&request), outgoing);
+            let sent = lanes.send(runtime_index(), self.next_id(), Route::of(&request), outgoing, &mut None);
             let slot = sent.map_err(|_| HsmError::Lost)?;
             let result = timeout(HEAL_WAIT, received(slot)).await.map_err(|_| HsmError::Lost).flatten();
             self.memory.learn(lesson, &result);
@@ -115,11 +118,27 @@ impl PoolGateway {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Sends what could not be sent at once: waits for a partition, and for room on its lane.
+    /// Sends at once, when there is a partition, room on its lane, and a turn for what takes long.
+    fn send_now(&self, id: u64, route: Route, outgoing: Outgoing<'_>) -> Result<Slot, Unsent> {
+        let mut turn = None;
+        if route.long {
+            turn = Some(Arc::clone(&self.long).try_acquire_owned().map_err(|_| Unsent::Full)?);
+        }
+        match &*self.lanes.load() {
+            Some(lanes) => lanes.send(runtime_index(), id, route, outgoing, &mut turn),
+            None => Err(Unsent::Closed),
+        }
+    }
+
+    /// Sends what could not be sent at once: waits for a turn, for a partition, and for room on its lane.
     async fn send_later(&self, id: u64, route: Route, frame: Buffer) -> Result<Slot, HsmError> {
+        let mut turn = None;
+        if route.long {
+            turn = Some(Arc::clone(&self.long).acquire_owned().await.map_err(|_| HsmError::Lost)?);
+        }
         loop {
             let lanes = self.ready().await?;
-            match lanes.send(runtime_index(), id, route, Outgoing::Frame(&frame)) {
+            match lanes.send(runtime_index(), id, route, Outgoing::Frame(&frame), &mut turn) {
                 Ok(slot) => return Ok(slot),
                 Err(Unsent::Full) => lanes.room(runtime_index(), route).await,
                 Err(Unsent::Closed) => self.lost(&lanes),
@@ -147,10 +166,7 @@ impl Gateway for PoolGateway {
     fn call(&self, request: &Request) -> Pending<'_> {
         let (lesson, route, id) = (Lesson::of(request), Route::of(request), self.next_id());
         let offset = self.keeper.clock_offset.load(Ordering::Relaxed);
-        let sent = match &*self.lanes.load() {
-            Some(lanes) => lanes.send(runtime_index(), id, route, Outgoing::Request(request, offset)),
-            None => Err(Unsent::Closed),
-        };
+        let sent = self.send_now(id, route, Outgoing::Request(request, offset));
         let later = match sent {
             Ok(slot) => {
                 return Box::pin(async move {

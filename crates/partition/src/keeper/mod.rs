@@ -201,7 +201,8 @@ impl Keeper {
         let Some(service) = &self.service else { return };
         let pool = match wire::read_request(&service.socket) {
             Ok(Some(pool)) => pool,
-            Ok(None) => return,
+            // It ends, or is of no use any more.
+            Ok(None) => return service.kill(),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) => {
                 tracing::error!("the service broke the protocol, it is killed: {error}");

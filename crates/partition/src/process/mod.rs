@@ -71,7 +71,7 @@ pub enum PartitionError {
 }
 
 /// Runs until the keeper's socket or a lane closes; then the process ends, whatever its threads are doing. Call it first of all,
-/// in a process with one thread.
+/// in a process with one thread that has opened nothing: what is open is closed, so logs go to standard error.
 pub fn run<P: Provider>(provider: P, options: PartitionOptions) -> Result<(), PartitionError> {
     let (runtimes, lanes) = (options.runtimes, options.lane_fds.len());
     if runtimes == 0 || lanes != 2 * runtimes {

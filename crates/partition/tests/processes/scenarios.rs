@@ -199,6 +199,16 @@ async fn generate_beside_signing(service: &Service) {
     }
     assert!(generated.load(Ordering::Relaxed) < LARGE, "signing waited for the generation of keys");
     generations.join_all().await;
+    // More than may be under way at once, most of them given up: the others get their turn.
+    let mut many = JoinSet::new();
+    for i in 0..100 {
+        let gateway = Arc::clone(&gateway);
+        many.spawn(async move {
+            let work = gateway.generate(draft(&format!("small-{i}"), KeySpec::Rsa2048));
+            if i < 96 { tokio::time::timeout(Duration::ZERO, work).await.is_ok() } else { work.await.is_ok() }
+        });
+    }
+    assert!(many.join_all().await.iter().filter(|made| **made).count() >= 4);
 }
 
 async fn replace_a_stalled_partition(service: &Service) {
