@@ -209,8 +209,6 @@ pub(crate) struct ServiceArgs {
     pub(crate) store_seal_fd: RawFd,
     #[arg(long)]
     pub(crate) runtimes: usize,
-    #[arg(long)]
-    pub(crate) dev: bool,
 }
 
 /// How the keeper starts a partition.

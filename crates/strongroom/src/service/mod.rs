@@ -33,12 +33,13 @@ pub(crate) fn run(args: &ServiceArgs) -> Result<ExitCode, Failure> {
     let store_seal = confine::read_inherited(args.store_seal_fd)?;
     logs::init(&config.log)?;
     tracing::info!(?confinement, "the service starts");
-    let keeper = KeeperClient::connect(args.keeper_fd, args.runtimes)?;
+    let keeper = KeeperClient::connect(args.keeper_fd)?;
     if let Some(development) = &config.development {
         keeper.set_clock_offset(development.clock_offset);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    set_runtime_index(0);
+    // The last lanes: the workers have those before.
+    set_runtime_index(config.runtimes.min(args.runtimes.saturating_sub(1)));
     runtime.block_on(serve(config, store_seal, keeper, started))
 }
 
