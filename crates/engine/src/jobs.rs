@@ -2,17 +2,16 @@
 
 use crate::core::{Core, to_its_end};
 use crate::engine::Recorded;
-use crate::keys::deletion::Purge;
 use crate::pool::Pool;
-use crate::records::shapes::{CheckpointsRecord, Head};
+use crate::records::shapes::CheckpointsRecord;
 use crate::records::{paths, store_error};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use strongroom_hsm::HsmError;
 use strongroom_hsm::verbs::Checkpoint;
-use strongroom_model::KeyName;
 use strongroom_model::audit::{Actor, AuditRecord};
 use strongroom_model::error::{Error, Result};
+use strongroom_model::{KeyName, Timestamp};
 use strongroom_store::CHANGES_MAX;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -20,35 +19,67 @@ use uuid::Uuid;
 
 /// How often the scheduler looks.
 const TICK: Duration = Duration::from_secs(60);
-/// How long a proof that a partition works holds.
-const PROOF_HOLDS: Duration = Duration::from_secs(5);
+/// How long a passed self-test holds; meanwhile any answer proves that the partition is there.
+const PROOF_HOLDS: Duration = Duration::from_secs(60);
 /// How long a partition may take for one.
 const PROOF_TIME: Duration = Duration::from_secs(5);
 
 /// Checkpoints of one pool that are kept for the next start, one a chain.
 const CHECKPOINTS_MAX: usize = 256;
 
-/// The audit record of scheduled work, which nobody asked for over the network.
-fn job_record(core: &Core, pool: &Pool, job: &str, operation: &str, status: u16) -> Recorded {
-    let record = AuditRecord {
-        time_ms: core.now().0.saturating_mul(1000),
-        resource: pool.name.to_string(),
-        operation: operation.into(),
-        operation_version: String::new(),
-        status,
-        error_code: String::new(),
-        duration_us: 0,
-        caller_address: None,
-        actor: Actor::System(job.into()),
-        request_id: Uuid::new_v4(),
-        correlation_id: None,
-        client_info: String::new(),
-        request_uri: String::new(),
-        object: String::new(),
-        stamp: None,
-        folded: 0,
-    };
-    Recorded { record, started: Instant::now() }
+/// A job of the scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Job {
+    /// Rotates a key.
+    Rotation,
+    /// Purges a deleted key.
+    Purge,
+}
+
+/// The right of one job to one key; only the scheduler makes it.
+pub(crate) struct SystemGrant {
+    job: Job,
+    pool: Arc<Pool>,
+    name: KeyName,
+}
+
+impl SystemGrant {
+    /// The pool.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The key.
+    pub(crate) fn name(&self) -> &KeyName {
+        &self.name
+    }
+
+    /// The audit record of what the job does, which nobody asked for over the network.
+    pub(crate) fn recorded(&self, now: Timestamp) -> Recorded {
+        let (actor, operation, status) = match self.job {
+            Job::Rotation => ("rotation", "KeyRotateIfDue", 200),
+            Job::Purge => ("purge", "KeyPurge", 204),
+        };
+        let record = AuditRecord {
+            time_ms: now.0.saturating_mul(1000),
+            resource: self.pool.name.to_string(),
+            operation: operation.into(),
+            operation_version: String::new(),
+            status,
+            error_code: String::new(),
+            duration_us: 0,
+            caller_address: None,
+            actor: Actor::System(actor.into()),
+            request_id: Uuid::new_v4(),
+            correlation_id: None,
+            client_info: String::new(),
+            request_uri: String::new(),
+            object: String::new(),
+            stamp: None,
+            folded: 0,
+        };
+        Recorded { record, started: Instant::now() }
+    }
 }
 
 impl Core {
@@ -103,9 +134,8 @@ impl Core {
             let Some(last) = page.entries.last() else { return Ok(()) };
             from = paths::after(&last.path);
             for name in page.entries.iter().filter_map(|e| paths::last_part(&e.path)) {
-                let (core, pool) = (Arc::clone(self), Arc::clone(pool));
-                let visited = name.clone();
-                if let Err(error) = to_its_end(async move { core.visit_due_key(&pool, &visited).await }).await {
+                let (core, pool, visited) = (Arc::clone(self), Arc::clone(pool), name.clone());
+                if let Err(error) = to_its_end(async move { core.visit_due_key(pool, visited).await }).await {
                     tracing::warn!(%error, %name, "a key that is due waits");
                 }
             }
@@ -116,19 +146,19 @@ impl Core {
     }
 
     /// Purges or rotates a key when its own record says that it is due: the index only says where to look.
-    async fn visit_due_key(&self, pool: &Pool, name: &KeyName) -> Result<()> {
-        let Some(head) = self.stored_head(pool, name).await? else { return Ok(()) };
-        if head.value.deleted.is_some() {
-            let r = job_record(self, pool, "purge", "KeyPurge", 204);
-            let audit = |head: &Head| crate::core::finish(&r, format!("keys/{}", head.name));
-            return match self.purge_key(pool, name, Purge::WhenDue, audit).await {
-                // Recovered or purged meanwhile.
-                Ok(_) | Err(Error::NotFound(_)) => Ok(()),
-                Err(error) => Err(error),
-            };
+    async fn visit_due_key(&self, pool: Arc<Pool>, name: KeyName) -> Result<()> {
+        let Some(head) = self.stored_head(&pool, &name).await? else { return Ok(()) };
+        let job = if head.value.deleted.is_some() { Job::Purge } else { Job::Rotation };
+        let g = SystemGrant { job, pool, name };
+        let done = match job {
+            Job::Purge => self.purge_if_due(&g).await,
+            Job::Rotation => self.rotate_if_due(&g).await,
+        };
+        match done {
+            // Recovered, deleted or purged meanwhile.
+            Ok(_) | Err(Error::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
         }
-        let r = job_record(self, pool, "rotation", "KeyRotateIfDue", 200);
-        self.rotate_if_due(pool, name, &r).await.map(|_| ())
     }
 
     /// See [`crate::Engine::checkpoints`].
@@ -194,11 +224,12 @@ impl Core {
     }
 }
 
-/// A self-test within its time, unless one has just passed.
+/// A self-test within its time, or another use when one has passed lately.
 async fn prove(pool: &Pool) -> std::result::Result<(), HsmError> {
     let recent = *pool.live.proved.lock().unwrap_or_else(PoisonError::into_inner);
     if recent.is_some_and(|at| at.elapsed() < PROOF_HOLDS) {
-        return Ok(());
+        let answer = tokio::time::timeout(PROOF_TIME, pool.live.gateway.random(1)).await;
+        return answer.unwrap_or(Err(HsmError::Lost)).map(|_| ());
     }
     let test = tokio::time::timeout(PROOF_TIME, pool.live.gateway.self_test()).await;
     test.unwrap_or(Err(HsmError::Lost))?;

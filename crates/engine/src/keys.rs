@@ -2,7 +2,7 @@
 
 pub(crate) mod cache;
 mod create;
-pub(crate) mod deletion;
+mod deletion;
 mod duration;
 mod list;
 mod operate;

@@ -4,6 +4,7 @@ use super::{DeletedKeyBundle, Deletion, KeyBundle};
 use crate::commit::{ATTEMPTS, Committed, HeadChange};
 use crate::core::{Core, finish};
 use crate::engine::Recorded;
+use crate::jobs::SystemGrant;
 use crate::pool::Pool;
 use crate::records::shapes::{DeletedHead, Head, IndexRecord};
 use crate::records::{Stored, paths, store_error};
@@ -15,7 +16,7 @@ use strongroom_store::{CHANGES_MAX, Change};
 
 /// Who wants a key purged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purge {
+enum Purge {
     /// A caller, before its time: refused under purge protection.
     Asked,
     /// The scheduler: done when both clocks say that the time has come.
@@ -114,7 +115,7 @@ impl Core {
 
     /// Purges a deleted key: first the head and the role assignments at its scope, then what lies behind it. `false` when the
     /// scheduler came too early.
-    pub(crate) async fn purge_key(
+    async fn purge_key(
         &self,
         pool: &Pool,
         name: &KeyName,
@@ -159,6 +160,13 @@ impl Core {
             audit,
         };
         self.commit_with_assignments_removed(pool, name, change).await
+    }
+
+    /// Purges a deleted key whose time has come; `false` when it has not.
+    pub(crate) async fn purge_if_due(&self, g: &SystemGrant) -> Result<bool> {
+        let r = g.recorded(self.now());
+        let audit = |head: &Head| finish(&r, format!("keys/{}", head.name));
+        self.purge_key(g.pool(), g.name(), Purge::WhenDue, audit).await
     }
 
     /// See [`crate::Engine::purge_deleted_key`].

@@ -6,6 +6,7 @@ use super::{KeyBundle, RotateTrigger, RotationPolicy};
 use crate::commit::{ATTEMPTS, Committed, HeadChange};
 use crate::core::{Core, finish};
 use crate::engine::Recorded;
+use crate::jobs::SystemGrant;
 use crate::pool::Pool;
 use crate::records::shapes::{Head, PolicyRecord, VersionRecord};
 use strongroom_hsm::KeyDraft;
@@ -122,13 +123,14 @@ impl Core {
     }
 
     /// Rotates a key whose time has come; `false` when it has not, or when another node did it.
-    pub(crate) async fn rotate_if_due(&self, pool: &Pool, name: &KeyName, r: &Recorded) -> Result<bool> {
+    pub(crate) async fn rotate_if_due(&self, g: &SystemGrant) -> Result<bool> {
+        let (pool, name, r) = (g.pool(), g.name(), g.recorded(self.now()));
         let Some(head) = self.stored_head(pool, name).await?.map(|s| s.value) else { return Ok(false) };
         if rotation_due(&head).is_none_or(|due| due > self.now()) {
             return Ok(false);
         }
         let version = self.next_version(pool, &head).await?;
-        Ok(self.add_version(pool, r, name, &version, Onto::Head(head.commit)).await?.is_some())
+        Ok(self.add_version(pool, &r, name, &version, Onto::Head(head.commit)).await?.is_some())
     }
 
     /// Makes the version that follows the newest one: same type, size, operations and tags, `exp` from the policy.

@@ -211,3 +211,74 @@ async fn what_a_crash_left_behind_a_purge_is_collected_and_never_seen() {
     assert_eq!(left.iter().filter(|e| e.path.windows(32).any(|w| w == object)).count(), 0);
     assert!(house.get("k").await.is_ok());
 }
+
+/// What a script did before the store died: the steps that were acknowledged, and the one that was not.
+async fn script(house: &House) -> (Vec<&'static str>, Option<&'static str>) {
+    let mut done = Vec::new();
+    for step in ["create", "create", "assign", "delete", "recover", "delete", "purge", "create", "delete"] {
+        let outcome = match step {
+            "create" => house.create("k").await.map(|_| ()),
+            "assign" => {
+                let (id, scope) = (uuid::Uuid::from_u128(99), strongroom_model::RoleScope::Key(name("k")));
+                house.assign(id, id, strongroom_model::role::CRYPTO_USER, scope).await.map(|_| ())
+            }
+            "delete" => house.delete("k").await.map(|_| ()),
+            "recover" => house.recover("k").await.map(|_| ()),
+            _ => house.purge("k").await,
+        };
+        if outcome.is_err() {
+            return (done, Some(step));
+        }
+        done.push(step);
+    }
+    (done, None)
+}
+
+/// Versions of the live key, whether it is deleted, and assignments at its scope.
+async fn picture(house: &House) -> (Option<(u32, bool)>, usize) {
+    let head = house.core().stored_head(&house.pool, &name("k")).await.unwrap();
+    let at_key = house.pool.live.roles.load().at_key(&name("k")).len();
+    (head.map(|h| (h.value.versions, h.value.deleted.is_some())), at_key)
+}
+
+fn expected(steps: &[&str]) -> (Option<(u32, bool)>, usize) {
+    let (mut key, mut roles) = (None, 0);
+    for step in steps {
+        match *step {
+            "create" => key = Some((key.map_or(0, |(n, _)| n) + 1, false)),
+            "assign" => roles = 1,
+            "delete" => key = key.map(|(n, _)| (n, true)),
+            "recover" => key = key.map(|(n, _)| (n, false)),
+            _ => (key, roles) = (None, 0),
+        }
+    }
+    (key, roles)
+}
+
+#[tokio::test]
+async fn a_crash_at_any_commit_loses_nothing_acknowledged_and_leaves_nothing_half_done() {
+    for last_one_holds in [false, true] {
+        for commits in 1..20 {
+            let house = House::new().await;
+            house.store.die_after(Some(commits), last_one_holds);
+            let (mut done, failed) = script(&house).await;
+            house.store.die_after(None, false);
+            let house = house.restart().await;
+            let mut possible = vec![expected(&done)];
+            done.extend(failed);
+            possible.push(expected(&done));
+            let found = picture(&house).await;
+            assert!(possible.contains(&found), "{commits} {last_one_holds}: {found:?} is none of {possible:?}");
+            house.core().do_what_is_due().await;
+            assert_eq!(picture(&house).await, found);
+            let versions = found.0.map_or(0, |(n, _)| n as usize);
+            let left = house.dump().await;
+            let count = |part: &str| left.iter().filter(|e| String::from_utf8_lossy(&e.path).contains(part)).count();
+            assert_eq!((count("/versions/"), count("/leftovers/")), (versions, 0), "{commits} {last_one_holds}");
+            assert_eq!(count("/deleted/"), usize::from(found.0.is_some_and(|(_, deleted)| deleted)));
+            if failed.is_none() {
+                break;
+            }
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use super::paper::PaperPartitions;
 use crate::keys::{AttributeChange, CreateKey, KeyBundle, Tags};
 use crate::{Engine, EngineParts, Grant, Pool, PoolRequest, PoolState, Recorded, StartError};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use strongroom_hsm::verbs::Input;
@@ -38,11 +38,30 @@ pub(crate) struct FaultyStore {
     faults: Mutex<Vec<Fault>>,
     /// Each commit takes a while.
     pub(crate) slow: AtomicBool,
+    /// Commits until the store dies; negative for never.
+    lives: AtomicI64,
+    /// Whether the commit at which it dies takes place.
+    last_one_holds: AtomicBool,
+    /// Each commit is there a while before its writer hears of it.
+    pub(crate) lingering: AtomicBool,
 }
 
 impl FaultyStore {
     pub(crate) fn new() -> Self {
-        Self { inner: MemoryStore::new(), faults: Mutex::default(), slow: AtomicBool::new(false) }
+        Self {
+            inner: MemoryStore::new(),
+            faults: Mutex::default(),
+            slow: AtomicBool::new(false),
+            lives: AtomicI64::new(-1),
+            last_one_holds: AtomicBool::new(false),
+            lingering: AtomicBool::new(false),
+        }
+    }
+
+    /// Lets so many commits through and then none, as in a crash; `None` brings it back.
+    pub(crate) fn die_after(&self, commits: Option<i64>, last_one_holds: bool) {
+        self.lives.store(commits.unwrap_or(-1), Ordering::SeqCst);
+        self.last_one_holds.store(last_one_holds, Ordering::SeqCst);
     }
 
     pub(crate) fn fail_next(&self, faults: &[Fault]) {
@@ -64,12 +83,28 @@ impl Store for FaultyStore {
     }
     fn commit(&self, conditions: Vec<Condition>, changes: Vec<Change>) -> Pending<'_, Revision> {
         let fault = self.faults.lock().unwrap().pop();
+        let left = self.lives.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n > 0).then(|| n - 1));
         Box::pin(async move {
+            if left == Err(0) {
+                return Err(StoreError::Failed);
+            }
+            if left == Ok(1) {
+                if self.last_one_holds.load(Ordering::SeqCst) {
+                    self.inner.commit(conditions, changes).await?;
+                }
+                return Err(StoreError::Failed);
+            }
             if self.slow.load(Ordering::SeqCst) {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
             match fault {
-                None => self.inner.commit(conditions, changes).await,
+                None => {
+                    let done = self.inner.commit(conditions, changes).await;
+                    if self.lingering.load(Ordering::SeqCst) {
+                        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                    }
+                    done
+                }
                 Some(Fault::DoneUnknown) => {
                     self.inner.commit(conditions, changes).await?;
                     Err(StoreError::Unknown)

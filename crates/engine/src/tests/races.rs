@@ -102,56 +102,83 @@ async fn check(house: &House, calls: &[Call]) {
         assert!(changes[..i].iter().all(|earlier| earlier.began < change.ended), "an order against the clock");
         states.push(step(states[i], change));
     }
-    for call in
-        calls.iter().filter(|c| by_request.contains_key(&c.request) && !changes.iter().any(|x| x.request == c.request))
-    {
-        if call.result == Err(Error::Conflict(Conflict::Concurrent)) {
-            continue;
-        }
-        let first = changes.iter().rposition(|c| c.ended < call.began).map_or(0, |i| i + 1);
+    let mut others: Vec<&Call> = calls.iter().filter(|c| !changes.iter().any(|x| x.request == c.request)).collect();
+    others.retain(|c| c.result != Err(Error::Conflict(Conflict::Concurrent)));
+    others.sort_by_key(|c| c.ended);
+    // Each finds the earliest state that explains it, not before one that somebody had seen when it began.
+    let mut seen: Vec<(u64, usize)> = Vec::new();
+    for call in others {
+        let settled = changes.iter().rposition(|c| c.ended < call.began).map_or(0, |i| i + 1);
+        let known = seen.iter().filter(|(ended, _)| *ended < call.began).map(|(_, at)| *at).max();
+        let first = settled.max(known.unwrap_or(0));
         let last = changes.iter().position(|c| c.began > call.ended).unwrap_or(changes.len());
-        assert!(
-            (first..=last).any(|i| explained(call, states[i])),
-            "no state explains {call:?}: {:?}",
-            &states[first..=last]
-        );
+        let at = (first..=last).find(|i| explained(call, states[*i]));
+        let Some(at) = at else { panic!("no state explains {call:?}: {:?}", states.get(first..=last)) };
+        seen.push((call.ended, at));
     }
+}
+
+const DOES: [Did; 8] =
+    [Did::Create, Did::Get, Did::Delete, Did::GetDeleted, Did::Recover, Did::Get, Did::Delete, Did::Purge];
+
+/// So many tasks at once on one name, each with so many calls.
+async fn race(tasks: usize, each: usize, two_nodes: bool, lingering: bool) {
+    let house = Arc::new(House::new().await);
+    house.store.lingering.store(lingering, Ordering::SeqCst);
+    let other = if two_nodes { Arc::new(house.second_node().await) } else { Arc::clone(&house) };
+    let ticks = Arc::new(AtomicU64::new(1));
+    let running: Vec<_> = (0..tasks)
+        .map(|n| {
+            let house = Arc::clone(if n % 2 == 0 { &house } else { &other });
+            let ticks = Arc::clone(&ticks);
+            tokio::spawn(async move {
+                let mut calls = Vec::new();
+                if lingering && n >= 2 {
+                    // Readers only, as fast as they can.
+                    for i in 0..each * 20 {
+                        calls.push(call(&house, [Did::Get, Did::GetDeleted][(n + i) % 2], &ticks).await);
+                        tokio::task::yield_now().await;
+                    }
+                    return calls;
+                }
+                for i in 0..each {
+                    let did = DOES[(n * 5 + i * 3) % DOES.len()];
+                    // Nodes hear of each other's changes on etcd alone, which this store is not.
+                    if !(two_nodes && did == Did::Get) {
+                        calls.push(call(&house, did, &ticks).await);
+                    }
+                }
+                calls
+            })
+        })
+        .collect();
+    let mut calls = Vec::new();
+    for task in running {
+        calls.extend(task.await.unwrap());
+    }
+    check(&house, &calls).await;
+    let concurrent = calls.iter().filter(|c| c.result == Err(Error::Conflict(Conflict::Concurrent))).count();
+    assert!(two_nodes || concurrent == 0);
+    assert!(calls.iter().filter(|c| c.result.is_ok()).count() > tasks);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sixty_four_at_once_on_one_name_are_explained_by_some_order() {
-    const DOES: [Did; 8] =
-        [Did::Create, Did::Get, Did::Delete, Did::GetDeleted, Did::Recover, Did::Get, Did::Delete, Did::Purge];
-    for two_nodes in [false, true] {
-        let house = Arc::new(House::new().await);
-        // Of two nodes only the store's conditions keep order; their caches hear of each other on etcd alone.
-        let other = if two_nodes { Arc::new(house.second_node().await) } else { Arc::clone(&house) };
-        let ticks = Arc::new(AtomicU64::new(1));
-        let tasks: Vec<_> = (0..64_usize)
-            .map(|n| {
-                let house = Arc::clone(if n % 2 == 0 { &house } else { &other });
-                let ticks = Arc::clone(&ticks);
-                tokio::spawn(async move {
-                    let mut calls = Vec::new();
-                    for i in 0..12 {
-                        let did = DOES[(n * 5 + i * 3) % DOES.len()];
-                        if !(two_nodes && did == Did::Get) {
-                            calls.push(call(&house, did, &ticks).await);
-                        }
-                    }
-                    calls
-                })
-            })
-            .collect();
-        let mut calls = Vec::new();
-        for task in tasks {
-            calls.extend(task.await.unwrap());
-        }
-        check(&house, &calls).await;
-        let concurrent = calls.iter().filter(|c| c.result == Err(Error::Conflict(Conflict::Concurrent))).count();
-        assert!(two_nodes || concurrent == 0);
-        assert!(calls.iter().filter(|c| c.result.is_ok()).count() > 64);
-    }
+    race(64, 12, false, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_few_at_once_are_explained_by_some_order() {
+    // Few enough for each call to overlap with two or three changes only.
+    race(4, 400, false, false).await;
+    // Readers of the store see what its writer has not heard of yet: then readers of the cache must see it too.
+    race(6, 60, false, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_nodes_at_once_are_explained_by_some_order() {
+    race(4, 200, true, false).await;
+    race(32, 12, true, false).await;
 }
 
 #[tokio::test]

@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 const DISCARDED_MAX: usize = 4 << 20;
 /// Longest time for that.
 const DISCARD_TIME: Duration = Duration::from_secs(5);
+/// Longest wait for a part of it.
+const DISCARD_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What a request body must be for us.
 pub(super) trait RequestBody: Body<Data = Bytes, Error: Send> + Send + Unpin + 'static {}
@@ -52,9 +54,12 @@ async fn collect(body: &mut impl RequestBody, limit: usize, expected: usize) -> 
 
 /// Reads on and throws away, within bounds; the connection is closed after that if there is more.
 pub(super) async fn discard(mut body: impl RequestBody) {
+    if body.size_hint().lower() > DISCARDED_MAX as u64 {
+        return;
+    }
     let mut seen = 0;
     let reading = async {
-        while let Some(Ok(frame)) = body.frame().await {
+        while let Ok(Some(Ok(frame))) = tokio::time::timeout(DISCARD_PATIENCE, body.frame()).await {
             seen += frame.data_ref().map_or(0, Bytes::len);
             if seen > DISCARDED_MAX {
                 break;

@@ -114,13 +114,18 @@ async fn answer<B: RequestBody>(
     mut body: B,
     admitted: bool,
 ) -> Reply {
-    let reply = match peer.door {
+    let mut reply = match peer.door {
         Door::Tls => tls(&service, &peer, &exchange, &mut body, admitted).await,
         Door::ManagedIdentity => service.managed_identity(&exchange, &mut body, admitted).await,
     };
     // A client that waits for "100 Continue" sends nothing more: asking for the body would make it send.
     if !body.is_end_stream() && !exchange.head.headers.contains_key(header::EXPECT) {
         tokio::spawn(body::discard(body));
+    }
+    // hyper drops a Content-Length beside it without a word: such a connection must end (RFC 9112, 6.3), and every other
+    // chunked one with it. The SDKs send lengths.
+    if exchange.head.headers.contains_key(header::TRANSFER_ENCODING) {
+        reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     reply
 }

@@ -222,8 +222,20 @@ struct Shared {
     service: Arc<Service>,
     acceptor: TlsAcceptor,
     limits: HttpLimits,
+    /// The wish from outside.
     shutdown: watch::Receiver<bool>,
+    /// The same, or that another worker has ended: with one gone, the process is not what it says it is.
+    stop: Arc<watch::Sender<bool>>,
     on_runtime_start: OnRuntimeStart,
+}
+
+/// Stops all workers when one ends, by a panic too.
+struct StopAll(Arc<watch::Sender<bool>>);
+
+impl Drop for StopAll {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
 }
 
 /// Runs the workers until `shutdown` turns true and what was under way has ended; blocks the calling thread.
@@ -235,7 +247,8 @@ pub fn run(
     shutdown: watch::Receiver<bool>,
     on_runtime_start: OnRuntimeStart,
 ) -> Result<(), ListenError> {
-    let shared = Shared { service, acceptor: TlsAcceptor::from(tls), limits, shutdown, on_runtime_start };
+    let stop = Arc::new(watch::Sender::new(false));
+    let shared = Shared { service, acceptor: TlsAcceptor::from(tls), limits, shutdown, stop, on_runtime_start };
     let mut managed_identity = listeners.managed_identity;
     let mut threads = Vec::new();
     for (index, listeners) in listeners.workers.into_iter().enumerate() {
@@ -252,6 +265,7 @@ pub fn run(
 }
 
 fn worker(index: usize, shared: &Shared, listeners: Vec<TcpListener>, plain: Vec<TcpListener>) -> io::Result<()> {
+    let all = StopAll(Arc::clone(&shared.stop));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     (shared.on_runtime_start)(index);
     runtime.block_on(async {
@@ -260,7 +274,7 @@ fn worker(index: usize, shared: &Shared, listeners: Vec<TcpListener>, plain: Vec
             Arc::clone(&shared.service),
             shared.acceptor.clone(),
             shared.limits,
-            shared.shutdown.clone(),
+            shared.stop.subscribe(),
             Arc::clone(&load),
         );
         let mut accepting = Vec::new();
@@ -268,7 +282,11 @@ fn worker(index: usize, shared: &Shared, listeners: Vec<TcpListener>, plain: Vec
             let listener = tokio::net::TcpListener::from_std(listener)?;
             accepting.push(tokio::spawn(connection::accept(listener, door, connections.clone())));
         }
-        connection::wish_to_stop(shared.shutdown.clone()).await;
+        tokio::select! {
+            () = connection::wish_to_stop(shared.shutdown.clone()) => {}
+            () = connection::wish_to_stop(shared.stop.subscribe()) => {}
+        }
+        drop(all);
         shared.service.begin_to_stop();
         for task in accepting {
             // Ends by itself: it waits for the same wish.

@@ -18,5 +18,8 @@ mod router;
 pub mod service;
 mod trail;
 
+#[cfg(test)]
+mod tests;
+
 pub use listen::{HttpLimits, ListenAddress, ListenError, ListenSettings, Listeners, OnRuntimeStart, run};
 pub use service::{HttpSettings, Service, ServiceError, ServiceParts};

@@ -1,7 +1,7 @@
 //! From a parsed path to its route: a tree of words and parameters, folded once from the table.
 
 use super::path::Path;
-use super::route::{self, Route, Surface};
+use super::route::{Route, Surface};
 use http::Method;
 use strongroom_model::ApiVersion;
 
@@ -51,9 +51,9 @@ const SCOPED: &str = "{scope}/";
 
 impl Router {
     /// Folds the table.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(rows: impl IntoIterator<Item = &'static Route>) -> Self {
         let mut router = Self { surfaces: Vec::new(), scoped: Place::default() };
-        for row in route::all() {
+        for row in rows {
             let (place, pattern) = match row.pattern.strip_prefix(SCOPED) {
                 Some(rest) => (&mut router.scoped, rest),
                 None => (router.surface(row.surface), row.pattern),
@@ -160,9 +160,12 @@ fn allow(methods: &[&'static Method]) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::http::route;
 
-    fn find(surface: Surface, method: &Method, raw: &str) -> Result<(&'static str, Vec<(&'static str, String)>), Miss> {
-        let router = Router::new();
+    type Operation = (&'static str, Vec<(&'static str, String)>);
+
+    fn find(surface: Surface, method: &Method, raw: &str) -> Result<Operation, Miss> {
+        let router = Router::new(route::all());
         let found = router.find(surface, &Path::parse(raw).unwrap(), method)?;
         Ok((found.leaf.route.operation, found.params))
     }

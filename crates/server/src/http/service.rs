@@ -2,7 +2,7 @@
 
 use super::headers::CommonHeaders;
 use super::host::Sites;
-use super::route::Route;
+use super::route::{self, Route};
 use super::router::Router;
 use crate::audit::{AuditLog, AuditState};
 use crate::identity::{Endpoints, Identity, Resource};
@@ -74,6 +74,14 @@ pub struct Service {
 impl Service {
     /// Puts the parts together.
     pub fn new(parts: ServiceParts) -> Result<Arc<Self>, ServiceError> {
+        Self::with_routes(parts, route::all())
+    }
+
+    /// The same with a table of the caller's: tests add rows that fail.
+    pub(super) fn with_routes(
+        parts: ServiceParts,
+        rows: impl IntoIterator<Item = &'static Route>,
+    ) -> Result<Arc<Self>, ServiceError> {
         let ServiceParts { engine, identity, audit, settings } = parts;
         let hsm_audience = Endpoints::new(&settings.domain, settings.port).audience(Resource::ManagedHsm);
         let login = identity.authorization_url();
@@ -85,7 +93,7 @@ impl Service {
             identity,
             audit,
             sites: Sites::new(&settings.domain, settings.port),
-            router: Router::new(),
+            router: Router::new(rows),
             headers: CommonHeaders::new(&settings.region, &settings.build_version),
             challenge,
             hsm_audience,

@@ -1,11 +1,11 @@
 //! Client assertions (RFC 7523): signed by a registered certificate, or by an issuer that the application trusts.
 
 use super::directory::{ApplicationRow, KnownCertificate, sha256_of};
-use super::jwt::{LEEWAY, Token, VerifyingKey, parse_guid};
+use super::jwt::{LEEWAY, PADDED_OR_NOT, Token, VerifyingKey, parse_guid};
 use super::refusal::Refusal;
 use super::service::Identity;
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use strongroom_model::limits::TOKEN_MAX;
 use strongroom_model::{Algorithm, Timestamp};
@@ -39,7 +39,7 @@ impl Identity {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let application = application.ok_or(Refusal::WrongAssertion)?;
-        let parsed = if text.len() <= TOKEN_MAX { Token::parse(text) } else { None };
+        let parsed = if text.len() <= TOKEN_MAX { Token::parse_assertion(text) } else { None };
         let token = parsed.ok_or(Refusal::WrongAssertion)?;
         if token.text("iss").and_then(parse_guid) == Some(client_id) {
             self.by_certificate(client_id, application, &token, now)
@@ -90,7 +90,7 @@ impl Identity {
 /// Whether the header names this certificate (`x5t#S256`, `x5t`), or none at all.
 fn named_by(token: &Token<'_>, sha1: &[u8], sha256: &[u8]) -> bool {
     let matches = |name: &str, thumbprint: &[u8]| {
-        token.parameter(name).map(|t| URL_SAFE_NO_PAD.decode(t.trim_end_matches('=')).is_ok_and(|t| t == thumbprint))
+        token.parameter(name).map(|t| PADDED_OR_NOT.decode(t).is_ok_and(|t| t == thumbprint))
     };
     matches("x5t#S256", sha256).or_else(|| matches("x5t", sha1)).unwrap_or(true)
 }

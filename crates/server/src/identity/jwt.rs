@@ -4,7 +4,9 @@ use super::json::parse_object;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet::URL_SAFE;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 use strongroom_model::{Algorithm, Curve};
 use uuid::Uuid;
@@ -13,6 +15,12 @@ use uuid::Uuid;
 const REFUSED_PARAMETERS: &[&str] = &["crit", "b64", "jku", "jwk", "x5u", "zip", "enc"];
 /// Seconds that two machines' clocks may differ.
 pub(super) const LEEWAY: i64 = 60;
+
+/// base64url with the right padding, or with none.
+pub(super) const PADDED_OR_NOT: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// A token taken apart; nothing in it is believed before [`Token::verify`].
 pub(super) struct Token<'a> {
@@ -26,12 +34,21 @@ pub(super) struct Token<'a> {
 impl<'a> Token<'a> {
     /// Takes `header.claims.signature` apart; `None` when it is not exactly that.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
+        Self::parse_with(text, &URL_SAFE_NO_PAD)
+    }
+
+    /// The same for a client's assertion, whose parts may end in padding: an Azure SDK writes it.
+    pub(super) fn parse_assertion(text: &'a str) -> Option<Self> {
+        Self::parse_with(text, &PADDED_OR_NOT)
+    }
+
+    fn parse_with(text: &'a str, base64: &GeneralPurpose) -> Option<Self> {
         let (signed, signature) = text.rsplit_once('.')?;
         let (header, claims) = signed.split_once('.')?;
         if claims.contains('.') {
             return None;
         }
-        let header = parse_object(&URL_SAFE_NO_PAD.decode(header).ok()?)?;
+        let header = parse_object(&base64.decode(header).ok()?)?;
         if REFUSED_PARAMETERS.iter().any(|name| header.contains_key(*name)) {
             return None;
         }
@@ -42,8 +59,8 @@ impl<'a> Token<'a> {
             }
         };
         let algorithm = Algorithm::parse(header.get("alg")?.as_str()?).ok()?;
-        let claims = parse_object(&URL_SAFE_NO_PAD.decode(claims).ok()?)?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+        let claims = parse_object(&base64.decode(claims).ok()?)?;
+        let signature = base64.decode(signature).ok()?;
         of_type.then_some(Self { algorithm, header, claims, signed, signature })
     }
 
@@ -104,7 +121,7 @@ impl VerifyingKey {
     /// A key of a JWKS (RFC 7517) with its `kid`; `None` when it does not serve for signatures or is not public.
     pub(super) fn of_jwk(jwk: &Map<String, Value>) -> Option<(Option<String>, Self)> {
         let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-        let bytes = |name: &str| text(name).and_then(|t| URL_SAFE_NO_PAD.decode(t.trim_end_matches('=')).ok());
+        let bytes = |name: &str| text(name).and_then(|t| PADDED_OR_NOT.decode(t).ok());
         let key = match text("kty")? {
             "RSA" => Self::rsa(&bytes("n")?, &bytes("e")?)?,
             "EC" => {

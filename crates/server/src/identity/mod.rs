@@ -23,6 +23,8 @@ mod refusal;
 mod service;
 pub mod settings;
 mod signer;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 pub use answer::{IdentityAnswer, ManagedRequest, TokenRequest};

@@ -3,6 +3,7 @@
 use super::attempts::Attempts;
 use super::directory::{Directory, parse_sha256};
 use super::endpoints::{Endpoints, Resource, without_slash};
+use super::file::FileStamp;
 use super::jwt::{VerifyingKey, rsa_thumbprint};
 use super::problem::IdentityError;
 use super::settings::IdentitySettings;
@@ -29,7 +30,7 @@ pub struct IdentityParts {
     pub settings: IdentitySettings,
     /// The installation's host names.
     pub endpoints: Endpoints,
-    /// The time.
+    /// The machine's clock, never moved: clients compare what tokens and assertions say with theirs.
     pub clock: Arc<dyn Clock>,
     /// The issuer's key: RSA, RS256; `SystemSigner::of_engine(&engine, "issuer", KeySpec::Rsa2048, Algorithm::Rs256)`.
     pub signer: SystemSigner,
@@ -112,19 +113,24 @@ impl Identity {
         let mut failed = None;
         loop {
             ticks.tick().await;
-            let Some(seen) = self.state.load().directory.stale_files() else { continue };
-            if failed.as_ref() == Some(&seen) {
-                continue;
+            self.follow(&mut failed);
+        }
+    }
+
+    /// Reloads when a file changed; one that failed is not tried again until it changes once more.
+    pub(super) fn follow(&self, failed: &mut Option<Vec<Option<FileStamp>>>) {
+        let Some(seen) = self.state.load().directory.stale_files() else { return };
+        if failed.as_ref() == Some(&seen) {
+            return;
+        }
+        match self.reload() {
+            Ok(()) => {
+                *failed = None;
+                tracing::info!(directory = %self.settings.directory.display(), "the directory was read again");
             }
-            match self.reload() {
-                Ok(()) => {
-                    failed = None;
-                    tracing::info!(directory = %self.settings.directory.display(), "the directory was read again");
-                }
-                Err(error) => {
-                    failed = Some(seen);
-                    tracing::error!(%error, "the changed directory is not taken over: the old one stays in force");
-                }
+            Err(error) => {
+                *failed = Some(seen);
+                tracing::error!(%error, "the changed directory is not taken over: the old one stays in force");
             }
         }
     }
@@ -142,6 +148,16 @@ impl Identity {
     /// `tid` of every token.
     pub fn tenant(&self) -> Uuid {
         self.settings.tenant_id
+    }
+
+    #[cfg(test)]
+    pub(super) fn cached_tokens(&self) -> usize {
+        self.cache.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn epoch(&self) -> u64 {
+        self.state.load().epoch
     }
 
     pub(super) fn state(&self) -> Arc<State> {

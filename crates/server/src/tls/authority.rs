@@ -67,6 +67,9 @@ impl Authority {
     ) -> Result<(Self, bool), TlsError> {
         let point = point_of(signer.public())?;
         let domain = domain.to_ascii_lowercase();
+        if !is_domain(&domain) {
+            return Err(TlsError::Domain(domain));
+        }
         let mut authority = Self { domain, signer, point, record_use, certificate: CertificateDer::from(Vec::new()) };
         if let Some(der) = stored.filter(|der| authority.recognises(der, now)) {
             authority.certificate = CertificateDer::from(der);
@@ -85,9 +88,20 @@ impl Authority {
 
     /// Issues a certificate for a new key to all names of the installation.
     pub(super) async fn issue(&self, hsm_names: &[String], now: Timestamp) -> Result<Issued, TlsError> {
+        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        self.issue_for(server_names(&self.domain, hsm_names), &loopback, now).await
+    }
+
+    /// Issues a certificate for a new key to these names; clients refuse one for names outside the CA's constraints.
+    pub(super) async fn issue_for(
+        &self,
+        names: Vec<String>,
+        addresses: &[IpAddr],
+        now: Timestamp,
+    ) -> Result<Issued, TlsError> {
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(|_| TlsError::Random)?;
         let subject = PublicHalf(key.public_key().as_ref().to_vec());
-        let params = self.leaf_params(hsm_names, now)?;
+        let params = self.leaf_params(names, addresses, now)?;
         let leaf = self.certify(&params, &self.ca_params(now)?, &subject).await?;
         let pkcs8 = key.to_pkcs8v1().map_err(|_| TlsError::Random)?;
         let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.as_ref().to_vec()));
@@ -137,7 +151,12 @@ impl Authority {
         Ok(params)
     }
 
-    fn leaf_params(&self, hsm_names: &[String], now: Timestamp) -> Result<CertificateParams, TlsError> {
+    fn leaf_params(
+        &self,
+        names: Vec<String>,
+        addresses: &[IpAddr],
+        now: Timestamp,
+    ) -> Result<CertificateParams, TlsError> {
         let mut params = CertificateParams::default();
         let mut name = DistinguishedName::new();
         name.push(DnType::CommonName, self.domain.as_str());
@@ -149,12 +168,10 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        for name in server_names(&self.domain, hsm_names) {
+        for name in names {
             params.subject_alt_names.push(SanType::DnsName(name.try_into()?));
         }
-        for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
-            params.subject_alt_names.push(SanType::IpAddress(address));
-        }
+        params.subject_alt_names.extend(addresses.iter().map(|a| SanType::IpAddress(*a)));
         Ok(params)
     }
 
@@ -185,6 +202,20 @@ impl Authority {
         let key = certificate.public_key().subject_public_key.data.as_ref();
         key == self.point && named == Some(&self.common_name()) && of_domain && lasting
     }
+}
+
+/// Labels of letters, digits and hyphens (RFC 1123 2.1), the last one not a number, short enough for a name in front.
+fn is_domain(domain: &str) -> bool {
+    const DOMAIN_MAX: usize = 200;
+    const LABEL_MAX: usize = 63;
+    let is_label = |label: &str| {
+        (1..=LABEL_MAX).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let numeric = domain.rsplit('.').next().is_none_or(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    domain.len() <= DOMAIN_MAX && domain.split('.').all(is_label) && !numeric
 }
 
 /// Every DNS name that clients use (`clients.md` 1): one star covers one label only.
@@ -270,4 +301,23 @@ fn der_integer(bytes: &[u8]) -> Option<Vec<u8>> {
         digits.insert(0, 0);
     }
     Some([&[INTEGER, u8::try_from(digits.len()).ok()?], &digits[..]].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn integers_are_shortest_and_positive() {
+        let raw = |r: &[u8], s: &[u8]| {
+            let pad = |b: &[u8]| [vec![0; 32 - b.len()], b.to_vec()].concat();
+            der_signature(&[pad(r), pad(s)].concat()).unwrap()
+        };
+        assert_eq!(raw(&[1], &[0x7f]), [0x30, 6, 2, 1, 1, 2, 1, 0x7f]);
+        assert_eq!(raw(&[0x80], &[0xff, 1]), [0x30, 9, 2, 2, 0, 0x80, 2, 3, 0, 0xff, 1]);
+        assert_eq!(raw(&[0xff; 32], &[0xff; 32]).len(), 2 + 2 * 35);
+        assert!(der_signature(&[1; 63]).is_none());
+        assert!(der_signature(&[1; 65]).is_none());
+    }
 }

@@ -85,15 +85,18 @@ pub enum TlsError {
     /// A certificate of the chain has not begun.
     #[error("{}: a certificate is valid from {_1} only", _0.display())]
     NotYetValid(PathBuf, String),
+    /// Not a DNS name that other names can stand below.
+    #[error("domain {0:?} is not a DNS name such as localhost or kv.example.org")]
+    Domain(String),
     /// The CA's key is of another kind.
     #[error("the private CA's key is not on P-256")]
     CaKey,
     /// The CA's key made a signature that does not verify.
     #[error("the private CA's signature does not verify")]
     Signature,
-    /// The domain or a name below it cannot stand in a certificate.
+    /// A name cannot stand in a certificate.
     #[error("a certificate for these names cannot be made: {0}")]
-    Names(#[from] rcgen::Error),
+    Encoding(#[from] rcgen::Error),
     /// The random source failed.
     #[error("no random numbers")]
     Random,

@@ -6,9 +6,11 @@
 mod folder;
 mod open;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -17,6 +19,7 @@ use ::redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, Storage
 use tokio::sync::oneshot;
 
 pub use folder::FILE_NAME;
+use folder::Folder;
 pub use open::OpenError;
 use writer::{Failure, Request, Room, Writer};
 
@@ -50,32 +53,39 @@ pub struct RedbStore {
     closed: Arc<OnceLock<()>>,
 }
 
+fn open_database(folder: &Path, options: Options) -> Result<(Folder, PathBuf, (Database, Revision)), OpenError> {
+    let folder = Folder::open(folder)?;
+    let path = folder.file_path();
+    let database = |file| open::database(&path, open::file_backend(&path, file)?, options.cache_bytes);
+    let file = folder.file(|draft| open::close(&path, database(draft)?.0))?;
+    let opened = database(file)?;
+    Ok((folder, path, opened))
+}
+
 impl RedbStore {
     /// Opens the store in a folder, or makes both.
     ///
     /// The folder must have mode 0700 and belong to the user of this process; nobody else may have the store open.
     pub fn open(folder: &Path, options: Options) -> Result<Self, OpenError> {
-        let opened = folder::open(folder)?;
-        let backend = open::file_backend(&opened.path, opened.file)?;
-        let (database, latest) = open::database(&opened.path, backend, options.cache_bytes)?;
-        let handle = opened.folder;
+        let (folder, path, (database, latest)) = open_database(folder, options)?;
         let room = move || {
-            let found = rustix::fs::fstatvfs(&handle)?;
+            let found = rustix::fs::fstatvfs(&folder.handle)?;
             Ok(found.f_bavail.saturating_mul(found.f_frsize))
         };
-        Self::start(database, latest, Box::new(room))
-            .map_err(|source| OpenError::Io { path: opened.path.clone(), source })
+        Self::start(database, latest, Box::new(room)).map_err(|source| OpenError::Io { path, source })
     }
 
     /// Makes the file in a folder as small as its records allow; nobody may have the store open.
     ///
-    /// Says whether it got smaller. Takes as long as copying the file a few times.
-    pub fn compact(folder: &Path, options: Options) -> Result<bool, OpenError> {
-        let opened = folder::open(folder)?;
-        let backend = open::file_backend(&opened.path, opened.file)?;
-        let (mut database, _) = open::database(&opened.path, backend, options.cache_bytes)?;
-        let smaller = database.compact().map_err(|error| OpenError::of(&opened.path, error))?;
-        Ok(smaller)
+    /// Returns how many bytes it gave back. Takes as long as copying the file a few times.
+    pub fn compact(folder: &Path, options: Options) -> Result<u64, OpenError> {
+        let (_folder, path, (mut database, _)) = open_database(folder, options)?;
+        let length = || std::fs::metadata(&path).map(|found| found.len());
+        let io = |source| OpenError::Io { path: path.clone(), source };
+        let before = length().map_err(io)?;
+        database.compact().map_err(|error| OpenError::of(&path, error))?;
+        open::close(&path, database)?;
+        Ok(before.saturating_sub(length().map_err(io)?))
     }
 
     fn start(database: Database, latest: Revision, room: Room) -> std::io::Result<Self> {

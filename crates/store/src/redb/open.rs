@@ -127,6 +127,11 @@ pub(super) fn database(
     Ok((database, revision))
 }
 
+/// Closes a database that was only laid out.
+pub(super) fn close(path: &Path, database: Database) -> Result<(), OpenError> {
+    database.close().map_err(|error| OpenError::of(path, error))
+}
+
 /// The operating system's file as redb wants it.
 pub(super) fn file_backend(path: &Path, file: std::fs::File) -> Result<FileBackend, OpenError> {
     FileBackend::new(file).map_err(|error| OpenError::of(path, error))

@@ -35,7 +35,8 @@ pub(crate) fn verify_log(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     }
     let mut out = io::stdout().lock();
     // A closed pipe is nobody's loss; the exit code tells.
-    let _closed = if args.json { writeln!(out, "{}", serde_json::to_string_pretty(&report)?) } else { say(&mut out, &report) };
+    let _closed =
+        if args.json { writeln!(out, "{}", serde_json::to_string_pretty(&report)?) } else { say(&mut out, &report) };
     Ok(if report.finding.is_some() { ExitCode::from(NOT_WHOLE) } else { ExitCode::SUCCESS })
 }
 

@@ -13,7 +13,11 @@ use uuid::Uuid;
 pub(crate) fn add(path: &Path, name: &PrincipalName) -> Result<ExitCode, Failure> {
     let mut directory = if path.exists() { DirectoryFile::load(path)? } else { DirectoryFile::default() };
     if directory.applications.iter().any(|a| a.name.eq_ignore_ascii_case(name.as_str())) {
-        return Err(Failure::configuration(format!("{}: there is an application {:?} already", path.display(), name.as_str())));
+        return Err(Failure::configuration(format!(
+            "{}: there is an application {:?} already",
+            path.display(),
+            name.as_str()
+        )));
     }
     let (application, secret) = Application::generate(name.as_str())?;
     let (client_id, object_id) = (application.client_id, application.object_id);

@@ -32,7 +32,8 @@ pub(crate) fn variables(config: &ServiceConfig, state: &DevState, ca: &Path) -> 
     add("STRONGROOM_OBJECT_ID", state.principal.object_id.to_string());
     add("STRONGROOM_MANAGEMENT_URL", url(config, "management"));
     for (index, pool) in config.pools.iter().enumerate() {
-        let name = if index == 0 { "STRONGROOM_HSM_URL".into() } else { format!("STRONGROOM_HSM_URL_{}", upper(&pool.name)) };
+        let name =
+            if index == 0 { "STRONGROOM_HSM_URL".into() } else { format!("STRONGROOM_HSM_URL_{}", upper(&pool.name)) };
         add(&name, url(config, &format!("{}.managedhsm", pool.name)));
     }
     for name in ["STRONGROOM_CA", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"] {

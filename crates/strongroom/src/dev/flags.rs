@@ -77,7 +77,10 @@ mod tests {
     #[test]
     fn an_hsm_is_a_name_and_perhaps_inactive() {
         assert_eq!("demo".parse::<HsmFlag>().map(|h| h.inactive), Ok(false));
-        assert_eq!("Sleepy,inactive".parse::<HsmFlag>().map(|h| (h.name.to_string(), h.inactive)), Ok(("sleepy".into(), true)));
+        assert_eq!(
+            "Sleepy,inactive".parse::<HsmFlag>().map(|h| (h.name.to_string(), h.inactive)),
+            Ok(("sleepy".into(), true))
+        );
         for bad in ["", "x", "demo,", "demo,active", "demo,inactive,", "a_b_c", ",inactive"] {
             assert!(bad.parse::<HsmFlag>().is_err(), "{bad}");
         }

@@ -19,8 +19,8 @@ use strongroom_model::PoolName;
 use strongroom_model::limits::RETENTION_DAYS_MAX;
 use strongroom_server::audit::{AuditOrigin, AuditSettings, RESERVE_BYTES_DEV, SEGMENT_BYTES};
 use strongroom_server::config::{
-    DevelopmentConfig, InitialState, LogFormat, LogSettings, PoolConfig, ServiceConfig, default_runtimes, is_domain, logs,
-    make_private_folder,
+    DevelopmentConfig, InitialState, LogFormat, LogSettings, PoolConfig, ServiceConfig, default_runtimes, is_domain,
+    logs, make_private_folder,
 };
 use strongroom_server::http::{ListenAddress, ListenSettings, Listeners};
 use strongroom_server::identity::settings::IdentitySettings;
@@ -61,13 +61,11 @@ pub(crate) fn start(args: DevArgs) -> Result<ExitCode, Failure> {
         return Err(Failure::configuration(format!("--domain {:?}: expected a host name", args.domain)));
     }
     let log = LogSettings { format: LogFormat::Text, level: args.log };
-    logs::check(&log).map_err(|_| Failure::configuration(format!("--log {:?}: expected error, warn, info or debug", log.level)))?;
+    logs::check(&log)
+        .map_err(|_| Failure::configuration(format!("--log {:?}: expected error, warn, info or debug", log.level)))?;
     // A taken port is said before anything is made.
-    let probe = ListenSettings {
-        tls: ListenAddress::loopback(args.port, "--port"),
-        managed_identity: Vec::new(),
-        workers: 1,
-    };
+    let probe =
+        ListenSettings { tls: ListenAddress::loopback(args.port, "--port"), managed_identity: Vec::new(), workers: 1 };
     drop(Listeners::bind(&probe)?);
     let folder = std::path::absolute(&args.data)?;
     make_private_folder(&folder)?;

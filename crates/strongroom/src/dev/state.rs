@@ -63,7 +63,9 @@ impl DevState {
         // What the parser says may quote a value; line and column are enough.
         serde_json::from_str(&text).map_err(|error| {
             let (path, line, column) = (path.display(), error.line(), error.column());
-            Failure::configuration(format!("{path}:{line}:{column}: not what `strongroom dev` wrote: mend it, or remove the folder"))
+            Failure::configuration(format!(
+                "{path}:{line}:{column}: not what `strongroom dev` wrote: mend it, or remove the folder"
+            ))
         })
     }
 
@@ -83,7 +85,9 @@ impl DevState {
     pub(crate) fn add_principals(&mut self, names: &[PrincipalName]) -> Result<(), Failure> {
         for name in names {
             if name.as_str().eq_ignore_ascii_case(MAIN) {
-                return Err(Failure::configuration(format!("--principal {MAIN}: this one is always there: choose another name")));
+                return Err(Failure::configuration(format!(
+                    "--principal {MAIN}: this one is always there: choose another name"
+                )));
             }
             if !self.principals.iter().any(|p| p.name.eq_ignore_ascii_case(name.as_str())) {
                 self.principals.push(DevPrincipal::make(name.as_str())?);

@@ -76,7 +76,10 @@ impl Welcome<'_> {
         heading(out, ".NET on Linux: the same; the CA comes from")?;
         writeln!(out, "export SSL_CERT_FILE={ca}")?;
         heading(out, "Java: the same, and a trust store of its own")?;
-        writeln!(out, "keytool -importcert -noprompt -alias strongroom -file {ca} -keystore {store} -storepass strongroom")?;
+        writeln!(
+            out,
+            "keytool -importcert -noprompt -alias strongroom -file {ca} -keystore {store} -storepass strongroom"
+        )?;
         writeln!(
             out,
             "export JAVA_TOOL_OPTIONS=\"-Djavax.net.ssl.trustStore={store} -Djavax.net.ssl.trustStorePassword=strongroom\""
@@ -88,7 +91,10 @@ impl Welcome<'_> {
              -d grant_type=client_credentials -d client_id=\"$AZURE_CLIENT_ID\" -d client_secret=\"$AZURE_CLIENT_SECRET\" \\\n  \
              -d scope={scope}/.default | sed -E 's/.*\"access_token\":\"([^\"]*)\".*/\\1/')"
         )?;
-        writeln!(out, "curl --cacert \"$STRONGROOM_CA\" -H \"Authorization: Bearer $token\" '{base}/keys?api-version=7.6'\n")
+        writeln!(
+            out,
+            "curl --cacert \"$STRONGROOM_CA\" -H \"Authorization: Bearer $token\" '{base}/keys?api-version=7.6'\n"
+        )
     }
 
     fn names(&self, out: &mut impl Write) -> io::Result<()> {
@@ -99,7 +105,10 @@ impl Welcome<'_> {
         let all = names::host_names(self.config).join(" ");
         writeln!(out, "{WARNING}These names do not lead to this machine yet:{WARNING:#} {lost}")?;
         if self.config.domain == "localhost" {
-            writeln!(out, "Either install libnss-myhostname (Debian, Ubuntu: apt-get install libnss-myhostname), or add to /etc/hosts:")?;
+            writeln!(
+                out,
+                "Either install libnss-myhostname (Debian, Ubuntu: apt-get install libnss-myhostname), or add to /etc/hosts:"
+            )?;
         } else {
             writeln!(out, "Add to /etc/hosts:")?;
         }

@@ -6,3 +6,6 @@ mod json;
 pub mod keys;
 pub mod node;
 pub mod roles;
+
+#[cfg(test)]
+mod tests;

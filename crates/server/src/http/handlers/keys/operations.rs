@@ -257,10 +257,9 @@ mod tests {
 
     /// The reason of a refusal, or `None`; what was sent is never part of it.
     fn refused(parse: Parser, body: &Value) -> Option<BadParameter> {
-        match parse(body.to_string().as_bytes(), newest()).err()? {
-            Error::BadParameter(reason) => Some(reason),
-            other => unreachable!("{other:?}"),
-        }
+        let error = parse(body.to_string().as_bytes(), newest()).err()?;
+        assert!(matches!(error, Error::BadParameter(_)), "{error:?}");
+        if let Error::BadParameter(reason) = error { Some(reason) } else { None }
     }
 
     #[test]

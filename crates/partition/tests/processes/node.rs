@@ -1,0 +1,110 @@
+//! A keeper under test, and what /proc says of its family.
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longer than anything that is waited for; reaching it is a failure.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Node {
+    keeper: Child,
+    pub folder: tempfile::TempDir,
+}
+
+impl Node {
+    /// Starts a keeper whose service runs `scenario`.
+    pub fn start(scenario: &str) -> Self {
+        Self::start_as("keeper", scenario, &["--create-seal", "--dev"], tempfile::tempdir().unwrap())
+    }
+
+    pub fn start_as(kind: &str, scenario: &str, switches: &[&str], folder: tempfile::TempDir) -> Self {
+        let mut config = tempfile::tempfile().unwrap();
+        config.write_all(format!("{scenario} {}", folder.path().display()).as_bytes()).unwrap();
+        let data = folder.path().join("data");
+        std::fs::create_dir_all(&data).unwrap();
+        rustix::io::fcntl_setfd(config.as_fd(), rustix::io::FdFlags::empty()).unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg(kind).arg("--seal").arg(folder.path().join("node.seal")).arg("--data").arg(&data);
+        command.args(["--runtimes", "2", "--config-fd", &config.as_raw_fd().to_string()]).args(switches);
+        let keeper = command.stdin(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
+        Self { keeper, folder }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.keeper.id()
+    }
+
+    /// Waits for the keeper's end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let since = Instant::now();
+        loop {
+            if let Some(status) = self.keeper.try_wait().unwrap() {
+                return status;
+            }
+            assert!(since.elapsed() < PATIENCE, "the keeper did not end");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Waits for a file that the scenario writes.
+    pub fn note(&self, name: &str) -> String {
+        let path = self.folder.path().join(name);
+        wait_for(&format!("note {name}"), || std::fs::read_to_string(&path).ok())
+    }
+
+    /// The children whose command is `kind` (`service`, `partition`).
+    pub fn children(&self, kind: &str) -> Vec<u32> {
+        children_of(self.pid(), kind)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.keeper.kill();
+        let _ = self.keeper.wait();
+    }
+}
+
+pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let since = Instant::now();
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(since.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub fn children_of(parent: u32, kind: &str) -> Vec<u32> {
+    let pids = std::fs::read_dir("/proc").unwrap().filter_map(|e| e.unwrap().file_name().to_str()?.parse::<u32>().ok());
+    let of_kind = |pid: &u32| {
+        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        status(*pid, "PPid:") == Some(parent.to_string()) && command.split(|b| *b == 0).nth(1) == Some(kind.as_bytes())
+    };
+    pids.filter(of_kind).collect()
+}
+
+/// A field of /proc/PID/status; nothing when the process is gone or dead.
+pub fn status(pid: u32, field: &str) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let of = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)).map(|v| v.trim().to_owned());
+    if of("State:")?.starts_with('Z') { None } else { of(field) }
+}
+
+pub fn signal(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
+}
+
+/// Makes this process one that can lock next to no memory and cannot change that.
+pub fn forbid_memory_lock() {
+    const FEW: u64 = 64 * 1024;
+    setrlimit(Resource::Memlock, Rlimit { current: Some(FEW), maximum: Some(FEW) }).unwrap();
+    set_no_new_privs(true).unwrap();
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none }).unwrap();
+}

@@ -1,0 +1,10 @@
+//! The whole way of a request, over real TLS on loopback.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
+
+mod gates;
+mod hostile;
+mod house;
+mod ports;
+mod surfaces;
+
+use house::House;
