@@ -8,11 +8,11 @@ use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
-use strongroom_hsm_soft::Software;
+use strongroom_hsm_soft::SoftProvider;
 use strongroom_model::PoolId;
 use strongroom_partition::keeper::KeeperOptions;
 use strongroom_partition::process::PartitionOptions;
-use strongroom_server::config::ServiceConfig;
+use strongroom_server::config::{ServiceConfig, logs};
 
 /// This program, whatever it is called and wherever it has been moved to since.
 const THIS_PROGRAM: &str = "/proc/self/exe";
@@ -23,7 +23,8 @@ pub(crate) fn become_keeper(config: &ServiceConfig) -> Result<ExitCode, Failure>
     let mut command = Command::new(THIS_PROGRAM);
     command.arg0("strongroom").arg("keeper");
     command.arg("--seal").arg(&config.seal).arg("--data").arg(&config.data);
-    command.arg("--runtimes").arg(config.runtimes.to_string());
+    // One more than serve requests: the service's own work has lanes of its own.
+    command.arg("--runtimes").arg((config.runtimes + 1).to_string());
     command.arg("--config-fd").arg(file.as_raw_fd().to_string());
     if config.development.is_some() {
         command.args(["--create-seal", "--dev"]);
@@ -31,6 +32,7 @@ pub(crate) fn become_keeper(config: &ServiceConfig) -> Result<ExitCode, Failure>
     if config.allow_unlocked_memory {
         command.arg("--allow-unlocked-memory");
     }
+    logs::hand_on(&config.log, &mut command);
     Err(Failure::failed(format!("the keeper cannot be started: {}", command.exec())))
 }
 
@@ -45,6 +47,7 @@ fn memory_file(config: &ServiceConfig) -> Result<File, Failure> {
 
 /// `strongroom keeper`
 pub(crate) fn run_keeper(args: KeeperArgs) -> Result<ExitCode, Failure> {
+    logs::init_inherited()?;
     Ok(strongroom_partition::keeper::run(KeeperOptions {
         seal: args.seal,
         data: args.data,
@@ -67,6 +70,7 @@ pub(crate) fn run_partition(args: PartitionArgs) -> Result<ExitCode, Failure> {
         dev: args.dev,
         allow_unlocked_memory: args.allow_unlocked_memory,
     };
-    strongroom_partition::process::run(Software::new(), options)?;
+    logs::init_inherited()?;
+    strongroom_partition::process::run(SoftProvider, options)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,7 @@
 mod children;
 mod seal;
 
-pub use seal::SealError;
+pub use seal::{SealError, create_seal};
 
 use crate::confine::{self, ConfineError, raw};
 use crate::wire::{self, RUNTIMES_MAX};

@@ -91,6 +91,11 @@ pub(super) fn open(path: &Path, data: &Path, create: bool) -> Result<Seal, SealE
     read(path)
 }
 
+/// Makes a seal file with new random keys at `path`, where nothing may be yet.
+pub fn create_seal(path: &Path) -> Result<(), SealError> {
+    make(path).map_err(|error| SealError::Io(path.to_owned(), error))
+}
+
 /// Follows links as far as the paths exist, so that a link into the data folder is found out.
 fn refuse_inside(path: &Path, data: &Path) -> Result<(), SealError> {
     let real = |p: &Path| {

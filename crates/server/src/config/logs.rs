@@ -37,6 +37,28 @@ pub enum LogFormat {
     Json,
 }
 
+/// Carries the level to the processes that read no configuration.
+const LEVEL_VARIABLE: &str = "STRONGROOM_LOG_LEVEL";
+/// Carries the format to them; its value is [`JSON`] or nothing.
+const FORMAT_VARIABLE: &str = "STRONGROOM_LOG_FORMAT";
+const JSON: &str = "json";
+
+/// Lets a process, and those that it starts, log in the same way.
+pub fn hand_on(settings: &LogSettings, command: &mut std::process::Command) {
+    command.env(LEVEL_VARIABLE, &settings.level);
+    match settings.format {
+        LogFormat::Text => command.env_remove(FORMAT_VARIABLE),
+        LogFormat::Json => command.env(FORMAT_VARIABLE, JSON),
+    };
+}
+
+/// Sets logging up as [`hand_on`] said.
+pub fn init_inherited() -> Result<(), LogError> {
+    let json = std::env::var(FORMAT_VARIABLE).is_ok_and(|format| format == JSON);
+    let format = if json { LogFormat::Json } else { LogFormat::Text };
+    init(&LogSettings { format, level: std::env::var(LEVEL_VARIABLE).unwrap_or_else(|_| default_level()) })
+}
+
 /// Why nothing is logged.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 /// Connections that the kernel keeps for a listener that is busy.
@@ -216,9 +216,20 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
 /// What is called at the start of each worker's thread, with the worker's number.
 pub type OnRuntimeStart = Arc<dyn Fn(usize) + Send + Sync>;
 
+/// Keeps the workers' runtimes after the last request, so that what lives on them (the lanes to the partitions) can be used
+/// to the end.
+#[derive(Clone)]
+pub struct Hold {
+    /// Dropped by each worker when its last request has ended.
+    pub drained: mpsc::Sender<()>,
+    /// Turns true when the runtimes may end.
+    pub release: watch::Receiver<bool>,
+}
+
 /// What the workers share.
 #[derive(Clone)]
 struct Shared {
+    hold: Option<Hold>,
     service: Arc<Service>,
     acceptor: TlsAcceptor,
     limits: HttpLimits,
@@ -247,16 +258,31 @@ pub fn run(
     shutdown: watch::Receiver<bool>,
     on_runtime_start: OnRuntimeStart,
 ) -> Result<(), ListenError> {
+    run_held(service, listeners, tls, limits, shutdown, on_runtime_start, None)
+}
+
+/// As [`run`]; with a [`Hold`], the workers end when they are released.
+pub fn run_held(
+    service: Arc<Service>,
+    listeners: Listeners,
+    tls: Arc<ServerConfig>,
+    limits: HttpLimits,
+    shutdown: watch::Receiver<bool>,
+    on_runtime_start: OnRuntimeStart,
+    hold: Option<Hold>,
+) -> Result<(), ListenError> {
     let stop = Arc::new(watch::Sender::new(false));
-    let shared = Shared { service, acceptor: TlsAcceptor::from(tls), limits, shutdown, stop, on_runtime_start };
+    let shared = Shared { hold, service, acceptor: TlsAcceptor::from(tls), limits, shutdown, stop, on_runtime_start };
     let mut managed_identity = listeners.managed_identity;
     let mut threads = Vec::new();
     for (index, listeners) in listeners.workers.into_iter().enumerate() {
         let (shared, plain) = (shared.clone(), std::mem::take(&mut managed_identity));
         let name = format!("worker-{index}");
-        let worker = move || worker(index, &shared, listeners, plain);
+        let worker = move || worker(index, shared, listeners, plain);
         threads.push(thread::Builder::new().name(name).spawn(worker).map_err(ListenError::Worker)?);
     }
+    // The workers have all that is shared: none of it must outlive them here.
+    drop(shared);
     let ends: Vec<_> = threads.into_iter().map(thread::JoinHandle::join).collect();
     for (index, end) in ends.into_iter().enumerate() {
         end.map_err(|_| ListenError::Panicked(index))?.map_err(ListenError::Worker)?;
@@ -264,7 +290,7 @@ pub fn run(
     Ok(())
 }
 
-fn worker(index: usize, shared: &Shared, listeners: Vec<TcpListener>, plain: Vec<TcpListener>) -> io::Result<()> {
+fn worker(index: usize, mut shared: Shared, listeners: Vec<TcpListener>, plain: Vec<TcpListener>) -> io::Result<()> {
     let all = StopAll(Arc::clone(&shared.stop));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     (shared.on_runtime_start)(index);
@@ -293,6 +319,11 @@ fn worker(index: usize, shared: &Shared, listeners: Vec<TcpListener>, plain: Vec
             let _joined = task.await;
         }
         connections.drained().await;
+        if let Some(Hold { drained, mut release }) = shared.hold.take() {
+            drop(drained);
+            // The sender gone is a release, too.
+            let _told = release.wait_for(|released| *released).await;
+        }
         Ok(())
     })
 }

@@ -21,5 +21,7 @@ mod trail;
 #[cfg(test)]
 mod tests;
 
-pub use listen::{HttpLimits, ListenAddress, ListenError, ListenSettings, Listeners, OnRuntimeStart, run};
+pub use listen::{
+    Hold, HttpLimits, ListenAddress, ListenError, ListenSettings, Listeners, OnRuntimeStart, run, run_held,
+};
 pub use service::{HttpSettings, Service, ServiceError, ServiceParts};

@@ -21,9 +21,9 @@ use strongroom_partition::client::{KeeperClient, set_runtime_index};
 use strongroom_partition::confine;
 use strongroom_server::audit::{copy_outbox, drain_outbox};
 use strongroom_server::config::{DevelopmentConfig, ServiceConfig, logs, write_private};
-use strongroom_server::http::{self, HttpLimits, ListenError, Listeners};
+use strongroom_server::http::{self, Hold, HttpLimits, ListenError, Listeners};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// `strongroom service`
 pub(crate) fn run(args: &ServiceArgs) -> Result<ExitCode, Failure> {
@@ -33,12 +33,13 @@ pub(crate) fn run(args: &ServiceArgs) -> Result<ExitCode, Failure> {
     let store_seal = confine::read_inherited(args.store_seal_fd)?;
     logs::init(&config.log)?;
     tracing::info!(?confinement, "the service starts");
-    let keeper = KeeperClient::connect(args.keeper_fd, args.runtimes)?;
+    let keeper = KeeperClient::connect(args.keeper_fd)?;
     if let Some(development) = &config.development {
         keeper.set_clock_offset(development.clock_offset);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    set_runtime_index(0);
+    // The last lanes: the workers have those before.
+    set_runtime_index(config.runtimes.min(args.runtimes.saturating_sub(1)));
     runtime.block_on(serve(config, store_seal, keeper, started))
 }
 
@@ -51,8 +52,7 @@ async fn serve(
     let resolving = config.development.is_some().then(|| names::resolve(&config));
     let listeners = Listeners::bind(&listen_settings(&config))?;
     let parts = Parts::start(&config, store_seal, Arc::clone(&keeper)).await?;
-    let (stop, stopping) = watch::channel(false);
-    let mut workers = start_workers(&parts, listeners, stopping)?;
+    let mut workers = Workers::start(&parts, listeners)?;
     parts.engine.ready().await.map_err(|error| Failure::failed(format!("the self-tests failed: {error}")))?;
     if let (Some(development), Some(resolving)) = (&config.development, resolving) {
         announce(&config, development, resolving).await?;
@@ -67,21 +67,18 @@ async fn serve(
         tokio::spawn(Arc::clone(&parts.tls).run()),
         tokio::spawn(Arc::clone(&parts.identity).watch()),
     ];
-    let ended = tokio::select! {
-        () = asked_to_stop(&keeper)? => None,
-        () = checkpoints.run() => None,
-        ended = &mut workers => Some(ended),
-    };
-    // Nobody listens any more when the workers ended by themselves.
-    let _told = stop.send(true);
-    let ended = match ended {
-        Some(ended) => ended,
-        None => workers.await,
-    };
+    tokio::select! {
+        () = asked_to_stop(&keeper)? => {}
+        () = checkpoints.run() => {}
+        // They ended by themselves: one of them broke.
+        () = workers.drained() => {}
+    }
+    workers.drain().await;
     for task in background {
         task.abort();
     }
     drain(&parts, &mut checkpoints).await;
+    let ended = workers.end().await;
     tracing::info!("stopped");
     match ended {
         Ok(Ok(())) => Ok(ExitCode::SUCCESS),
@@ -90,19 +87,49 @@ async fn serve(
     }
 }
 
-type Ended = oneshot::Receiver<Result<(), ListenError>>;
+/// The threads that answer requests.
+struct Workers {
+    stop: watch::Sender<bool>,
+    drained: mpsc::Receiver<()>,
+    release: watch::Sender<bool>,
+    /// Says how they ended.
+    ended: oneshot::Receiver<Result<(), ListenError>>,
+}
 
-/// Starts the workers on threads of their own; what comes back says how they ended.
-fn start_workers(parts: &Parts, listeners: Listeners, stopping: watch::Receiver<bool>) -> Result<Ended, Failure> {
-    let (sender, receiver) = oneshot::channel();
-    let (service, tls) = (Arc::clone(&parts.service), parts.tls.server_config());
-    std::thread::Builder::new().name("workers".into()).spawn(move || {
-        let limits = HttpLimits::default();
-        let result = http::run(service, listeners, tls, limits, stopping, Arc::new(set_runtime_index));
-        // The service waits for it until it ends itself.
-        let _gone = sender.send(result);
-    })?;
-    Ok(receiver)
+impl Workers {
+    fn start(parts: &Parts, listeners: Listeners) -> Result<Self, Failure> {
+        let (stop, stopping) = watch::channel(false);
+        let (holding, drained) = mpsc::channel(1);
+        let (release, released) = watch::channel(false);
+        let (sender, ended) = oneshot::channel();
+        let (service, tls) = (Arc::clone(&parts.service), parts.tls.server_config());
+        std::thread::Builder::new().name("workers".into()).spawn(move || {
+            let (limits, hold) = (HttpLimits::default(), Hold { drained: holding, release: released });
+            let started = Arc::new(set_runtime_index);
+            let result = http::run_held(service, listeners, tls, limits, stopping, started, Some(hold));
+            // The service waits for it until it ends itself.
+            let _gone = sender.send(result);
+        })?;
+        Ok(Self { stop, drained, release, ended })
+    }
+
+    /// Takes no new connection, and waits until every request has ended.
+    async fn drain(&mut self) {
+        self.stop.send_replace(true);
+        self.drained().await;
+    }
+
+    /// Completes when every worker has let go.
+    async fn drained(&mut self) {
+        // Nothing is ever sent: the end comes when the last sender is gone.
+        let _none = self.drained.recv().await;
+    }
+
+    /// Ends the threads.
+    async fn end(self) -> Result<Result<(), ListenError>, oneshot::error::RecvError> {
+        self.release.send_replace(true);
+        self.ended.await
+    }
 }
 
 /// Completes when the keeper, the service manager or somebody at the terminal wants an end.
