@@ -128,8 +128,6 @@ fn another_seal_does_not_open_the_store() {
 fn two_processes_do_not_share_a_store() {
     let house = House::new();
     let mut running = house.start(&[]);
-    let mut second = house.command();
-    second.args(["--port", &free_port().to_string()]);
     let mut command = crate::house::strongroom();
     command.arg("dev").arg("--data").arg(house.home()).args(["--port", &free_port().to_string()]);
     let error = refused(&mut command, 78);
