@@ -3,8 +3,8 @@
 //! Frames may hold secrets, so their buffers are wiped when they are used up, and when they grow.
 
 use crate::codec::FrameError::{Malformed, TooLarge};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use strongroom_hsm::verbs::Answer;
 use strongroom_hsm::{HsmError, Request};
 use zeroize::Zeroize;
@@ -143,13 +143,6 @@ pub fn decode<T: DeserializeOwned>(frame: &[u8]) -> Result<T, FrameError> {
     }
 }
 
-/// The number in front of an answer or a request.
-pub fn decode_id(frame: &[u8]) -> Result<u64, FrameError> {
-    #[derive(Deserialize)]
-    struct Id(u64);
-    postcard::take_from_bytes::<Id>(frame).map(|(id, _)| id.0).map_err(|_| Malformed)
-}
-
 /// Received bytes on their way to be whole frames.
 #[derive(Default)]
 pub struct Inbox {
@@ -201,5 +194,126 @@ impl Inbox {
             }
             (self.filled, self.taken) = (left, 0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use proptest::prelude::*;
+    use strongroom_hsm::verbs::{BlobId, Envelope, Input, Operate};
+    use strongroom_model::{Algorithm, SecretBytes};
+    use uuid::Uuid;
+
+    fn encrypt(plaintext: Vec<u8>, aad: Option<Vec<u8>>) -> Request {
+        Request::Operate(Operate {
+            key: BlobId([3; 32]),
+            blob: None,
+            algorithm: Algorithm::A256Gcm,
+            input: Input::Encrypt { plaintext: SecretBytes::new(plaintext), iv: None, aad },
+            caller: Uuid::nil(),
+        })
+    }
+
+    /// Feeds `bytes` in pieces of `piece` and gives the frames, or the error that ended them.
+    fn feed(mut bytes: &[u8], piece: usize) -> Result<Vec<Vec<u8>>, FrameError> {
+        let (mut inbox, mut frames) = (Inbox::default(), Vec::new());
+        while !bytes.is_empty() {
+            let room = inbox.room();
+            let count = piece.min(room.len()).min(bytes.len());
+            room[..count].copy_from_slice(&bytes[..count]);
+            inbox.received(count);
+            bytes = &bytes[count..];
+            while let Some(frame) = inbox.next_frame()? {
+                frames.push(frame.to_vec());
+            }
+        }
+        Ok(frames)
+    }
+
+    proptest! {
+        #[test]
+        fn requests_come_out_as_they_went_in_however_they_are_cut(
+            values in prop::collection::vec((any::<u64>(), any::<i64>(), prop::collection::vec(any::<u8>(), 0..300), any::<bool>()), 1..20),
+            piece in 1_usize..5_000,
+        ) {
+            let mut out = Buffer::default();
+            for (id, offset, bytes, aad) in &values {
+                let request = encrypt(bytes.clone(), aad.then(|| bytes.clone()));
+                encode_request(*id, *offset, &request, &mut out).unwrap();
+            }
+            let frames = feed(out.as_slice(), piece).unwrap();
+            prop_assert_eq!(frames.len(), values.len());
+            for (frame, (id, offset, bytes, aad)) in frames.iter().zip(&values) {
+                let envelope: Envelope = decode(frame).unwrap();
+                prop_assert_eq!((envelope.id, envelope.clock_offset), (*id, *offset));
+                let Request::Operate(operate) = envelope.request else { panic!("another verb") };
+                let Input::Encrypt { plaintext, iv: None, aad: got } = operate.input else { panic!("another operation") };
+                prop_assert!(plaintext.same_as(bytes));
+                prop_assert_eq!(got, aad.then(|| bytes.clone()));
+            }
+        }
+
+        #[test]
+        fn hostile_bytes_end_the_stream_and_nothing_else(bytes in prop::collection::vec(any::<u8>(), 0..2_000), piece in 1_usize..500) {
+            if let Ok(frames) = feed(&bytes, piece) {
+                for frame in frames {
+                    let _ = decode::<Envelope>(&frame);
+                    let _ = decode::<Answer>(&frame);
+                }
+            }
+        }
+
+        #[test]
+        fn changed_frames_decode_to_a_request_or_are_refused(at in 0_usize..120, to in any::<u8>(), cut in 0_usize..120) {
+            let mut out = Buffer::default();
+            encode_request(7, 0, &encrypt(vec![5; 40], None), &mut out).unwrap();
+            let mut frame = out.as_slice()[LENGTH..].to_vec();
+            let whole = frame.len();
+            prop_assert!(decode::<Envelope>(&[&frame[..], &[0]].concat()).is_err());
+            frame.truncate(whole - cut.min(whole));
+            prop_assert_eq!(decode::<Envelope>(&frame).is_ok(), cut == 0);
+            if let Some(byte) = frame.get_mut(at) {
+                *byte = to;
+                let _ = decode::<Envelope>(&frame);
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_above_the_limit_are_refused_before_their_bytes_come() {
+        let over = u32::try_from(FRAME_MAX + 1).unwrap();
+        for length in [over, u32::MAX, u32::MAX - 3] {
+            assert_eq!(feed(&length.to_le_bytes(), 4), Err(TooLarge));
+        }
+        let mut largest = u32::try_from(FRAME_MAX).unwrap().to_le_bytes().to_vec();
+        largest.extend(vec![0; FRAME_MAX]);
+        assert_eq!(feed(&largest, 10_000).unwrap(), [vec![0; FRAME_MAX]]);
+    }
+
+    #[test]
+    fn what_does_not_fit_a_frame_leaves_the_buffer_as_it_was() {
+        let mut out = Buffer::default();
+        encode_request(1, 0, &encrypt(vec![1; 10], None), &mut out).unwrap();
+        let before = out.as_slice().to_vec();
+        assert_eq!(encode_request(2, 0, &encrypt(vec![2; FRAME_MAX], None), &mut out), Err(HsmError::Protocol));
+        assert_eq!(out.as_slice(), before);
+    }
+
+    #[test]
+    fn used_bytes_are_wiped() {
+        let mut out = Buffer::default();
+        encode_request(1, 0, &encrypt(vec![0xAB; 100], None), &mut out).unwrap();
+        let frame = out.as_slice().to_vec();
+        out.clear();
+        out.0.resize(frame.len(), 1);
+        assert!(!out.as_slice().contains(&0xAB));
+
+        let mut inbox = Inbox::default();
+        inbox.room()[..frame.len()].copy_from_slice(&frame);
+        inbox.received(frame.len());
+        assert!(inbox.next_frame().unwrap().is_some());
+        assert!(!inbox.room().contains(&0xAB));
     }
 }

@@ -148,3 +148,65 @@ fn first_frame<T: serde::de::DeserializeOwned>(bytes: &Buffer) -> Result<T, HsmE
         rest = later;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use strongroom_hsm::verbs::{Input, Output};
+    use strongroom_hsm::{KeyDraft, KeyKind};
+    use strongroom_hsm_soft::SoftProvider;
+    use strongroom_model::key::{KeyOps, KeySpec};
+    use strongroom_model::{Algorithm, KeyVersion, VaultId};
+    use uuid::Uuid;
+
+    const POOL: PoolId = PoolId(Uuid::from_bytes([7; 16]));
+
+    fn draft() -> KeyDraft {
+        KeyDraft {
+            vault: VaultId::NONE,
+            kind: KeyKind::Customer,
+            name: "a".to_owned(),
+            version: KeyVersion([4; 16]),
+            spec: KeySpec::EcP256,
+            ops: KeyOps::default_for(KeySpec::EcP256.kty()),
+            enabled: true,
+            not_before: None,
+            expires: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_killed_partition_heals_and_its_chains_go_on_by_name() {
+        let partitions = LocalPartitions::new(SoftProvider, SecretBytes::new(vec![1; 32]), false);
+        let gateway = partitions.gateway(POOL).await.unwrap();
+        let (_, audit) = gateway.create_root().await.unwrap();
+        let blob = Arc::new(gateway.generate(draft()).await.unwrap().blob);
+        let sign = || gateway.operate(&blob, Algorithm::Es256, Uuid::nil(), Input::Sign { digest: vec![1; 32] });
+        assert!(matches!(sign().await.unwrap(), (Output::Signature(_), _)));
+        let before = gateway.checkpoint().await.unwrap();
+        let pending = sign();
+        partitions.kill(POOL);
+        pending.await.unwrap();
+        partitions.kill(POOL);
+        sign().await.unwrap();
+        let after = gateway.checkpoint().await.unwrap();
+        assert!(after.iter().all(|c| c.verify(&audit.public)));
+        assert_eq!(after[0].previous, [before[0].fingerprint()]);
+        assert_eq!(gateway.create_root().await.err(), Some(HsmError::AlreadyOpen));
+    }
+
+    #[tokio::test]
+    async fn a_dropped_call_is_carried_out_all_the_same() {
+        let partitions = LocalPartitions::new(SoftProvider, SecretBytes::new(vec![1; 32]), true);
+        let gateway = partitions.gateway(POOL).await.unwrap();
+        drop(gateway.call(&Request::CreateRoot));
+        // The one that was dropped may still be at work.
+        while gateway.generate(draft()).await.is_err_and(|e| e == HsmError::NotOpen) {}
+        assert_eq!(gateway.create_root().await.err(), Some(HsmError::AlreadyOpen));
+        partitions.set_clock_offset(1_000);
+        let moved = gateway.generate(draft()).await.unwrap().blob.binding.created;
+        partitions.set_clock_offset(0);
+        assert!(gateway.generate(draft()).await.unwrap().blob.binding.created < moved);
+    }
+}

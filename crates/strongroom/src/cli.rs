@@ -45,6 +45,16 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: PrincipalCommand,
     },
+    /// Measure processor time and latency of the main operations over HTTPS, beside the bare ceiling.
+    Bench(crate::bench::BenchArgs),
+    /// The bare ceiling of one operation, for `bench`.
+    #[command(hide = true)]
+    BenchCeiling {
+        /// The primitive.
+        primitive: String,
+        /// Where its certificate goes.
+        certificate: PathBuf,
+    },
     /// The keeper.
     #[command(hide = true)]
     Keeper(KeeperArgs),

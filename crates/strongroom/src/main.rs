@@ -1,6 +1,7 @@
 //! The binary: `dev`, `serve`, the commands beside them, and the processes behind them.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cli;
 mod commands;
 mod dev;
@@ -46,8 +47,14 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             PrincipalCommand::Enable { id } => commands::principal::set_enabled(&directory.path()?, id, true),
             PrincipalCommand::Disable { id } => commands::principal::set_enabled(&directory.path()?, id, false),
         },
+        Command::Bench(args) => measured(bench::run(&args)),
+        Command::BenchCeiling { primitive, certificate } => measured(bench::run_ceiling(&primitive, &certificate)),
         Command::Keeper(args) => keeper::run_keeper(args),
         Command::Service(args) => service::run(&args),
         Command::Partition(args) => keeper::run_partition(args),
     }
+}
+
+fn measured(outcome: Result<(), bench::BenchError>) -> Result<ExitCode, Failure> {
+    outcome.map(|()| ExitCode::SUCCESS).map_err(Failure::failed)
 }

@@ -11,6 +11,8 @@ const LINE_MAX: usize = 160;
 /// Words that never reach main, in halves so that this file may stand.
 const LEFTOVERS: &[(&str, &str)] =
     &[("to", "do!("), ("unimple", "mented!("), ("FIX", "ME"), ("#[ig", "nore"), ("dbg", "!(")];
+/// What begins an unsafe block.
+const UNSAFE: &str = concat!("unsafe", " {");
 /// The one folder in which `unsafe` may stand.
 const UNSAFE_HOME: &str = "crates/partition/src/confine";
 
@@ -22,13 +24,13 @@ pub(crate) fn broken(root: &Path) -> Result<Vec<String>, CheckError> {
     for file in files {
         let text = fs::read_to_string(&file)?;
         let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
-        let is_test = name.contains("/tests/") || name.contains("/benches/");
+        let is_test = name.contains("/tests/") || name.contains("/benches/") || name.ends_with("tests.rs");
         let product = text.split("#[cfg(test)]\nmod ").next().unwrap_or(&text);
         if !is_test && product.lines().count() > FILE_LINES_MAX {
             broken.push(format!("{name}: over {FILE_LINES_MAX} lines"));
         }
         for (number, line) in text.lines().enumerate() {
-            if line.chars().count() > LINE_MAX {
+            if !is_test && line.chars().count() > LINE_MAX {
                 broken.push(format!("{name}:{}: over {LINE_MAX} characters", number + 1));
             }
             for (a, b) in LEFTOVERS {
@@ -37,7 +39,7 @@ pub(crate) fn broken(root: &Path) -> Result<Vec<String>, CheckError> {
                 }
             }
         }
-        if text.contains("unsafe {") && !name.starts_with(UNSAFE_HOME) {
+        if text.contains(UNSAFE) && !name.starts_with(UNSAFE_HOME) {
             broken.push(format!("{name}: unsafe outside of {UNSAFE_HOME}"));
         }
     }

@@ -16,6 +16,8 @@ import requests
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARY = pathlib.Path(os.environ.get("STRONGROOM_BINARY", ROOT / "target" / "release" / "strongroom"))
 
+OF_THE_TESTS = ("STRONGROOM_BINARY", "STRONGROOM_JS", "STRONGROOM_ROUNDS", "STRONGROOM_SHARED")
+
 
 def free_port():
     with socket.socket() as probe:
@@ -134,7 +136,7 @@ class Server:
 def use_environment(env):
     """What a user's shell would have exported."""
     for name in list(os.environ):
-        if name.startswith(("AZURE_", "STRONGROOM_")) and name != "STRONGROOM_BINARY":
+        if name.startswith(("AZURE_", "STRONGROOM_")) and name not in OF_THE_TESTS:
             del os.environ[name]
     for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "CURL_CA_BUNDLE"):
         os.environ.pop(name, None)

@@ -30,6 +30,9 @@ def test_generated_vectors(server, file):
 
     for case in json.loads((VECTORS / file).read_text())["tests"]:
         answer = import_key(case["key"])
+        if case["key"].get("e", "AQAB") != "AQAB":
+            # A public exponent that this product refuses (docs/api-coverage.md): refused at import.
+            case = {**case, "op": "import", "expect": None, "result": "invalid"}
         if case["op"] != "import":
             assert answer.status_code == 200, (case["id"], answer.text)
             body = {NAMES.get((case["op"], m), m): case[m] for m in MEMBERS[case["op"]] if m in case}

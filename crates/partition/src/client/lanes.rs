@@ -198,19 +198,18 @@ impl Lanes {
 
     /// Starts the lane's tasks on the calling runtime, whose reactor watches the socket from then on.
     fn start(self: &Arc<Self>, lane: &Arc<Lane>) {
-        let guard = FailOnDrop(Arc::clone(self));
         let stream = lane.socket.try_clone().and_then(tokio::net::UnixStream::from_std);
         let Ok(stream) = stream.map(Arc::new) else { return };
         tokio::spawn(flush(Arc::clone(lane), Arc::clone(&stream)));
-        let (lane, lanes) = (Arc::clone(lane), Arc::clone(self));
+        let reader = Reader { lane: Arc::clone(lane), lanes: Arc::clone(self), gone: false };
         tokio::spawn(async move {
-            let guard = guard;
-            match receive(&lane, &stream, lanes.stall_after).await {
+            let mut reader = reader;
+            match receive(&reader.lane, &stream, reader.lanes.stall_after).await {
                 Lost::Closed => tracing::debug!("a partition closed its lanes"),
                 Lost::Stalled => tracing::error!("a partition does not answer any more: it is replaced"),
                 Lost::Protocol => tracing::error!("a partition broke the protocol: it is replaced"),
             }
-            drop(guard);
+            reader.gone = true;
         });
     }
 
@@ -225,12 +224,25 @@ impl Lanes {
     }
 }
 
-/// When the reader ends, for whatever reason (its runtime's end too), the partition is given up.
-struct FailOnDrop(Arc<Lanes>);
+/// A lane's reader, which settles what becomes of the lane however it ends.
+struct Reader {
+    lane: Arc<Lane>,
+    lanes: Arc<Lanes>,
+    /// Whether the partition is gone, and not only the runtime that this reader ran on.
+    gone: bool,
+}
 
-impl Drop for FailOnDrop {
+impl Drop for Reader {
     fn drop(&mut self) {
-        self.0.fail();
+        {
+            let mut state = self.lane.state();
+            if !self.gone && state.pending.is_empty() {
+                // Nothing is half sent or half received: whoever comes next starts the lane on a runtime that lives.
+                state.started = false;
+                return;
+            }
+        }
+        self.lanes.fail();
     }
 }
 

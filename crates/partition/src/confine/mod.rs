@@ -49,6 +49,7 @@ pub(crate) fn step<T, E: Into<io::Error>>(what: &'static str, result: Result<T, 
 /// first of all: capabilities belong to a thread, and those started later inherit them.
 pub fn service() -> Result<Confinement, ConfineError> {
     hide()?;
+    step("cannot unblock signals", raw::unblock_signals())?;
     step("cannot renounce new privileges", rustix::thread::set_no_new_privs(true))?;
     drop_capabilities(CapabilitySet::NET_BIND_SERVICE)?;
     end_with_parent()?;
@@ -58,6 +59,7 @@ pub fn service() -> Result<Confinement, ConfineError> {
 /// Confines a partition: as the service, without any capability, and with its memory locked.
 pub(crate) fn partition(allow_unlocked: bool) -> Result<Confinement, ConfineError> {
     hide()?;
+    step("cannot unblock signals", raw::unblock_signals())?;
     step("cannot renounce new privileges", rustix::thread::set_no_new_privs(true))?;
     let memory_locked = lock_memory(allow_unlocked)?;
     let unlimited = rustix::process::getrlimit(Resource::Memlock).current.is_none();

@@ -124,8 +124,9 @@ pub(crate) fn signals(numbers: &[libc::c_int]) -> io::Result<OwnedFd> {
         for number in numbers {
             libc::sigaddset(set.as_mut_ptr(), *number);
         }
-        if libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()) != 0 {
-            return Err(io::Error::last_os_error());
+        let failed = libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
+        if failed != 0 {
+            return Err(io::Error::from_raw_os_error(failed));
         }
         libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
     };
@@ -134,6 +135,17 @@ pub(crate) fn signals(numbers: &[libc::c_int]) -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Unblocks all signals in the calling thread: a mask is inherited over exec, and the keeper has one.
+pub(crate) fn unblock_signals() -> io::Result<()> {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the set, which lives to the end of the block; the old mask is not asked for.
+    let failed = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut())
+    };
+    if failed == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(failed)) }
 }
 
 /// Ends the process at once: no destructor, no exit handler, whatever other threads are doing.

@@ -225,3 +225,6 @@ impl<P: Provider> Core<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

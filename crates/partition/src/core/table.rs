@@ -116,3 +116,62 @@ impl<K> Table<K> {
         Ok(Arc::clone(known))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use strongroom_hsm::{KeyDraft, KeyKind};
+    use strongroom_model::PoolId;
+    use strongroom_model::clock::Timestamp;
+    use strongroom_model::key::{KeyOps, KeySpec, Origin};
+    use uuid::Uuid;
+
+    fn binding(number: u32) -> Binding {
+        let draft = KeyDraft {
+            vault: VaultId::NONE,
+            kind: KeyKind::Customer,
+            name: format!("key-{number}"),
+            version: KeyVersion([1; 16]),
+            spec: KeySpec::EcP256,
+            ops: KeyOps::NONE,
+            enabled: true,
+            not_before: None,
+            expires: None,
+        };
+        draft.bind(PoolId(Uuid::nil()), Origin::Generated, Timestamp(0))
+    }
+
+    fn id(number: u32) -> BlobId {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&number.to_le_bytes());
+        BlobId(bytes)
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_keeps_what_is_used() {
+        let table = Table::new();
+        table.admit(id(0), 0, binding(0)).unwrap();
+        let many = u32::try_from(3 * OPENED_KEYS_MAX).unwrap();
+        for number in 1..many {
+            table.admit(id(number), number, binding(number)).unwrap();
+            assert_eq!(table.get(&id(0)).unwrap().unwrap().key, 0);
+        }
+        let open = (0..many).filter(|n| table.get(&id(*n)).unwrap().is_some()).count();
+        assert!((OPENED_KEYS_MAX / 2..=OPENED_KEYS_MAX).contains(&open), "{open}");
+    }
+
+    #[test]
+    fn an_older_generation_never_comes_back() {
+        let table = Table::new();
+        table.admit(id(1), (), binding(7)).unwrap();
+        let next = Binding { generation: 2, ..binding(7) };
+        table.admit(id(2), (), next.clone()).unwrap();
+        assert!(matches!(table.get(&id(1)), Err(HsmError::StaleGeneration)));
+        assert!(matches!(table.admit(id(1), (), binding(7)), Err(HsmError::StaleGeneration)));
+        assert!(table.get(&id(2)).unwrap().is_some());
+        // Two sealings of one generation: of two changes at once, one is never stored.
+        table.admit(id(3), (), next).unwrap();
+        assert!(table.get(&id(2)).unwrap().is_some() && table.get(&id(3)).unwrap().is_some());
+    }
+}

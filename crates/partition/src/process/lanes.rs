@@ -128,3 +128,61 @@ pub(super) fn work_long<P: Provider>(core: &Core<P>, jobs: &Mutex<Receiver<LongJ
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use crate::codec::{FRAME_MAX, encode_request};
+    use std::sync::mpsc::sync_channel;
+    use strongroom_hsm::Reply;
+    use strongroom_hsm::verbs::Answer;
+    use strongroom_hsm_soft::SoftProvider;
+    use strongroom_model::clock::SystemClock;
+    use strongroom_model::{PoolId, SecretBytes};
+    use uuid::Uuid;
+
+    /// What a lane does with `bytes` and then the service's end of the socket closed; and what it wrote.
+    fn lane(bytes: &[u8]) -> (LaneEnd, Vec<u8>) {
+        let kek = SecretBytes::new(vec![1; 32]);
+        let core =
+            Core::new(Arc::new(SoftProvider), PoolId(Uuid::nil()), kek, Box::new(SystemClock { offset: 0 }), false);
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        ours.write_all(bytes).unwrap();
+        ours.shutdown(std::net::Shutdown::Write).unwrap();
+        let (long, _jobs) = sync_channel(1);
+        let end = serve(&core, &Arc::new(Lane::new(theirs)), Speed::Fast, &long);
+        let mut written = Vec::new();
+        ours.read_to_end(&mut written).unwrap();
+        (end, written)
+    }
+
+    #[test]
+    fn a_service_that_breaks_the_protocol_gets_no_answer_and_ends_the_lane() {
+        let over = u32::try_from(FRAME_MAX + 1).unwrap().to_le_bytes();
+        let (end, written) = lane(&over);
+        assert!(matches!(end, LaneEnd::Frame(FrameError::TooLarge)) && written.is_empty());
+        let (end, written) = lane(&[3, 0, 0, 0, 0xFF, 0xFF, 0xFF]);
+        assert!(matches!(end, LaneEnd::Frame(FrameError::Malformed)) && written.is_empty());
+        assert!(matches!(lane(&[]).0, LaneEnd::Closed));
+    }
+
+    #[test]
+    fn all_requests_of_one_read_are_answered_in_order() {
+        let mut bytes = Buffer::default();
+        for id in 0..10 {
+            encode_request(id, 0, &Request::Random { count: 8 }, &mut bytes).unwrap();
+        }
+        let (end, written) = lane(bytes.as_slice());
+        assert!(matches!(end, LaneEnd::Closed));
+        let mut inbox = Inbox::default();
+        inbox.room()[..written.len()].copy_from_slice(&written);
+        inbox.received(written.len());
+        for id in 0..10 {
+            let answer: Answer = decode(inbox.next_frame().unwrap().unwrap()).unwrap();
+            assert_eq!(answer.id, id);
+            assert!(matches!(answer.result, Ok(Reply::Random(bytes)) if bytes.len() == 8));
+        }
+        assert!(inbox.next_frame().unwrap().is_none());
+    }
+}

@@ -20,8 +20,8 @@ use strongroom_model::{PoolId, SecretBytes};
 const LONG_THREADS: usize = 2;
 /// Long jobs that wait before the lanes that bring them are held up.
 const LONG_JOBS_MAX: usize = 4_096;
-/// The lowest priority, for the threads of long jobs: whoever signs goes first.
-const LOWEST: i32 = 19;
+/// Priority of the threads for long jobs: whoever signs goes first, and under full load a tenth is left for them.
+const NICE: i32 = 10;
 /// Stack of each thread; locked as far as it is used.
 const STACK: usize = 1024 * 1024;
 /// Time between two self-tests.
@@ -137,7 +137,7 @@ fn start<P: Provider>(
 /// Of the calling thread alone: Linux keeps priorities by thread.
 fn lower_priority() {
     // Refused only where a sandbox forbids it; the thread works all the same.
-    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LOWEST);
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
 }
 
 /// Starts a thread whose end is the end of the process.

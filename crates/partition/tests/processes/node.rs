@@ -8,20 +8,20 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Longer than anything that is waited for; reaching it is a failure.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub struct Node {
+pub(crate) struct Node {
     keeper: Child,
-    pub folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Node {
     /// Starts a keeper whose service runs `scenario`.
-    pub fn start(scenario: &str) -> Self {
+    pub(crate) fn start(scenario: &str) -> Self {
         Self::start_as("keeper", scenario, &["--create-seal", "--dev"], tempfile::tempdir().unwrap())
     }
 
-    pub fn start_as(kind: &str, scenario: &str, switches: &[&str], folder: tempfile::TempDir) -> Self {
+    pub(crate) fn start_as(kind: &str, scenario: &str, switches: &[&str], folder: tempfile::TempDir) -> Self {
         let mut config = tempfile::tempfile().unwrap();
         config.write_all(format!("{scenario} {}", folder.path().display()).as_bytes()).unwrap();
         let data = folder.path().join("data");
@@ -34,12 +34,12 @@ impl Node {
         Self { keeper, folder }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.keeper.id()
     }
 
     /// Waits for the keeper's end.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let since = Instant::now();
         loop {
             if let Some(status) = self.keeper.try_wait().unwrap() {
@@ -51,13 +51,13 @@ impl Node {
     }
 
     /// Waits for a file that the scenario writes.
-    pub fn note(&self, name: &str) -> String {
+    pub(crate) fn note(&self, name: &str) -> String {
         let path = self.folder.path().join(name);
         wait_for(&format!("note {name}"), || std::fs::read_to_string(&path).ok())
     }
 
     /// The children whose command is `kind` (`service`, `partition`).
-    pub fn children(&self, kind: &str) -> Vec<u32> {
+    pub(crate) fn children(&self, kind: &str) -> Vec<u32> {
         children_of(self.pid(), kind)
     }
 }
@@ -69,7 +69,7 @@ impl Drop for Node {
     }
 }
 
-pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let since = Instant::now();
     loop {
         if let Some(value) = ready() {
@@ -80,7 +80,7 @@ pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-pub fn children_of(parent: u32, kind: &str) -> Vec<u32> {
+pub(crate) fn children_of(parent: u32, kind: &str) -> Vec<u32> {
     let pids = std::fs::read_dir("/proc").unwrap().filter_map(|e| e.unwrap().file_name().to_str()?.parse::<u32>().ok());
     let of_kind = |pid: &u32| {
         let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -90,18 +90,18 @@ pub fn children_of(parent: u32, kind: &str) -> Vec<u32> {
 }
 
 /// A field of /proc/PID/status; nothing when the process is gone or dead.
-pub fn status(pid: u32, field: &str) -> Option<String> {
+pub(crate) fn status(pid: u32, field: &str) -> Option<String> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let of = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)).map(|v| v.trim().to_owned());
     if of("State:")?.starts_with('Z') { None } else { of(field) }
 }
 
-pub fn signal(pid: u32, signal: Signal) {
+pub(crate) fn signal(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
 }
 
 /// Makes this process one that can lock next to no memory and cannot change that.
-pub fn forbid_memory_lock() {
+pub(crate) fn forbid_memory_lock() {
     const FEW: u64 = 64 * 1024;
     setrlimit(Resource::Memlock, Rlimit { current: Some(FEW), maximum: Some(FEW) }).unwrap();
     set_no_new_privs(true).unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 type Test = (&'static str, fn());
 
-pub static ALL: &[Test] = &[
+pub(crate) static ALL: &[Test] = &[
     ("signs_through_the_lanes_of_two_runtimes", || scenario("sign")),
     ("requests_survive_the_kill_of_their_partition", || scenario("kill")),
     ("making_large_keys_does_not_stop_signing", || scenario("generate")),

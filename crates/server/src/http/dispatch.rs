@@ -23,6 +23,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use strongroom_model::error::{BadParameter, Error, Internal, NotFound, Result};
 use zeroize::Zeroizing;
 
+/// Longest host name in an audit record (RFC 1035: 253 characters, and a port).
+const AUTHORITY_MAX: usize = 260;
+
 /// What goes back to the connection.
 pub(super) type Reply = Response<Full<Bytes>>;
 
@@ -150,12 +153,16 @@ async fn tls<B: RequestBody>(
             service.hsm(peer, exchange, trail, &name, &path, body, admitted).await
         }
         Site::Identity => {
-            let trail = Trail::new(String::new(), Arc::from(["https://", authority].concat()));
+            let trail = Trail::new(String::new(), base_of(authority));
             service.login(exchange, Surface::Identity, trail, &path, body, admitted).await
         }
         Site::NoPool | Site::Unknown => service.refuse(exchange, authority, &Error::NotFound(NotFound::Pool)).await,
         Site::Management | Site::Graph => service.refuse(exchange, authority, &Error::NotFound(NotFound::Path)).await,
     }
+}
+
+fn base_of(authority: &str) -> Arc<str> {
+    Arc::from(["https://", authority.get(..AUTHORITY_MAX).unwrap_or(authority)].concat())
 }
 
 /// The questions to this node itself, on whatever host; they say nothing about tenants and are not recorded.
@@ -208,7 +215,7 @@ pub(super) fn reply(status: u16, headers: HeaderMap, body: Zeroizing<Vec<u8>>) -
 impl Service {
     /// Refuses what has no surface of ours.
     async fn refuse(&self, exchange: &Exchange, authority: &str, error: &Error) -> Reply {
-        let mut trail = Trail::new(String::new(), Arc::from(["https://", authority].concat()));
+        let mut trail = Trail::new(String::new(), base_of(authority));
         trail.operation = UNKNOWN_OPERATION;
         let rendered = self.record_refusal(exchange, &trail, error.clone()).await;
         let headers = self.headers.other(&exchange.ids, true);

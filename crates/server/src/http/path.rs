@@ -7,6 +7,8 @@ use strongroom_model::error::{BadName, BadParameter, Error, Result};
 const QUERY_PARAMETERS_MAX: usize = 32;
 /// Most parts of one path; the longest route has eight.
 const PARTS_MAX: usize = 16;
+/// Longest path in an audit record; the longest that means something is a role assignment at a key of 127 letters.
+const CANONICAL_MAX: usize = 512;
 /// What stands between a role scope and the rest of a role operation's path.
 const AUTHORIZATION: [&str; 2] = ["providers", "Microsoft.Authorization"];
 
@@ -44,7 +46,7 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// The path in its one spelling, for the audit record.
+    /// The path in its one spelling, for the audit record; cut where no route can be any more.
     pub(super) fn canonical(&self) -> String {
         let mut text = String::with_capacity(64);
         let scope = self.scope.iter().flatten().map(Cow::as_ref);
@@ -52,6 +54,10 @@ impl<'a> Path<'a> {
         for part in scope.chain(marker).chain(self.parts.iter().map(Cow::as_ref)) {
             text.push('/');
             text.push_str(part);
+            if text.len() > CANONICAL_MAX {
+                text.truncate(text.floor_char_boundary(CANONICAL_MAX));
+                break;
+            }
         }
         if text.is_empty() {
             text.push('/');
@@ -192,6 +198,13 @@ mod tests {
         ] {
             assert_eq!(Path::parse(raw), Err(BAD_PATH), "{raw}");
         }
+    }
+
+    #[test]
+    fn a_record_does_not_grow_with_what_strangers_send() {
+        let long = format!("/keys/{}/{}", "é".repeat(10_000), "a".repeat(10_000));
+        let text = Path::parse(&long).unwrap().canonical();
+        assert!(text.len() <= CANONICAL_MAX && text.starts_with("/keys/éé"));
     }
 
     #[test]

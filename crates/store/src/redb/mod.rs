@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use ::redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageError};
 use tokio::sync::oneshot;
@@ -21,6 +22,7 @@ use tokio::sync::oneshot;
 pub use folder::FILE_NAME;
 use folder::Folder;
 pub use open::OpenError;
+use open::Opened;
 use writer::{Failure, Request, Room, Writer};
 
 use crate::history::History;
@@ -53,11 +55,11 @@ pub struct RedbStore {
     closed: Arc<OnceLock<()>>,
 }
 
-fn open_database(folder: &Path, options: Options) -> Result<(Folder, PathBuf, (Database, Revision)), OpenError> {
+fn open_database(folder: &Path, options: Options) -> Result<(Folder, PathBuf, Opened), OpenError> {
     let folder = Folder::open(folder)?;
     let path = folder.file_path();
     let database = |file| open::database(&path, open::file_backend(&path, file)?, options.cache_bytes);
-    let file = folder.file(|draft| open::close(&path, database(draft)?.0))?;
+    let file = folder.file(|draft| open::close(&path, database(draft)?.database))?;
     let opened = database(file)?;
     Ok((folder, path, opened))
 }
@@ -67,19 +69,23 @@ impl RedbStore {
     ///
     /// The folder must have mode 0700 and belong to the user of this process; nobody else may have the store open.
     pub fn open(folder: &Path, options: Options) -> Result<Self, OpenError> {
-        let (folder, path, (database, latest)) = open_database(folder, options)?;
+        let begun = Instant::now();
+        let (folder, path, opened) = open_database(folder, options)?;
+        if opened.repaired {
+            tracing::warn!(path = %path.display(), elapsed = ?begun.elapsed(), "the store is sound");
+        }
         let room = move || {
             let found = rustix::fs::fstatvfs(&folder.handle)?;
             Ok(found.f_bavail.saturating_mul(found.f_frsize))
         };
-        Self::start(database, latest, Box::new(room)).map_err(|source| OpenError::Io { path, source })
+        Self::start(opened, Box::new(room)).map_err(|source| OpenError::Io { path, source })
     }
 
     /// Makes the file in a folder as small as its records allow; nobody may have the store open.
     ///
     /// Returns how many bytes it gave back. Takes as long as copying the file a few times.
     pub fn compact(folder: &Path, options: Options) -> Result<u64, OpenError> {
-        let (_folder, path, (mut database, _)) = open_database(folder, options)?;
+        let (_folder, path, Opened { mut database, .. }) = open_database(folder, options)?;
         let length = || std::fs::metadata(&path).map(|found| found.len());
         let io = |source| OpenError::Io { path: path.clone(), source };
         let before = length().map_err(io)?;
@@ -88,7 +94,8 @@ impl RedbStore {
         Ok(before.saturating_sub(length().map_err(io)?))
     }
 
-    fn start(database: Database, latest: Revision, room: Room) -> std::io::Result<Self> {
+    fn start(opened: Opened, room: Room) -> std::io::Result<Self> {
+        let Opened { database, latest, repaired } = opened;
         let database = Arc::new(database);
         let history = History::new(latest);
         let failure = Failure::default();
@@ -99,6 +106,8 @@ impl RedbStore {
             failure: failure.clone(),
             latest,
             room,
+            // A clean close leaves the allocator's state.
+            settled: !repaired,
         };
         let writer =
             std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run(&receiver))?;

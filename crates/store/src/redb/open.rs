@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::redb::backends::FileBackend;
@@ -107,13 +108,19 @@ impl OpenError {
     }
 }
 
+/// An opened database.
+pub(super) struct Opened {
+    pub(super) database: Database,
+    /// Its last commit.
+    pub(super) latest: crate::Revision,
+    /// Whether all of the file had to be read, because the last process did not close it.
+    pub(super) repaired: bool,
+}
+
 /// Opens a file as a database; repairs it where the last process did not close it.
-pub(super) fn database(
-    path: &Path,
-    backend: impl StorageBackend,
-    cache_bytes: usize,
-) -> Result<(Database, crate::Revision), OpenError> {
-    let told = AtomicBool::new(false);
+pub(super) fn database(path: &Path, backend: impl StorageBackend, cache_bytes: usize) -> Result<Opened, OpenError> {
+    let repaired = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&repaired);
     let named = path.to_path_buf();
     let mut builder = Database::builder();
     builder.set_cache_size(cache_bytes);
@@ -123,8 +130,8 @@ pub(super) fn database(
         }
     });
     let database = builder.create_with_backend(backend).map_err(|error| OpenError::of(path, error))?;
-    let revision = tables::prepare(path, &database)?;
-    Ok((database, revision))
+    let latest = tables::prepare(path, &database)?;
+    Ok(Opened { database, latest, repaired: repaired.load(Ordering::Relaxed) })
 }
 
 /// Closes a database that was only laid out.

@@ -1,7 +1,8 @@
 //! The one thread that writes: it checks concurrent commits one after the other and syncs them together.
 
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use ::redb::{Database, StorageError};
 use tokio::sync::oneshot;
@@ -16,6 +17,11 @@ const BATCH_COMMITS_MAX: usize = 1024;
 const BATCH_CHANGES_MAX: usize = 2048;
 /// Bytes that share a sync, at most. A commit is taken whole, so a batch may go over by one commit.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Commits that make a batch large enough to carry the allocator's state with it, at the cost of a second sync.
+/// After a kill right behind such a batch the store opens at once; behind a smaller one it reads the whole file first.
+const BATCH_SETTLES_FROM: usize = 16;
+/// Idle time after which the allocator's state is written behind a smaller batch.
+pub(super) const SETTLE_AFTER: Duration = Duration::from_millis(20);
 /// Bytes a change can cost on the disk besides its own: a copied path of pages in three trees.
 const CHANGE_PAGES_BYTES: u64 = 16 * 1024;
 /// Free bytes below which nothing is written: what the largest batch can cost, twice.
@@ -63,6 +69,8 @@ pub(super) struct Writer {
     pub(super) failure: Failure,
     pub(super) latest: Revision,
     pub(super) room: Room,
+    /// Whether the allocator's state is on the disk, so that a start after a kill need not read the whole file.
+    pub(super) settled: bool,
 }
 
 /// What the batch decided on one commit.
@@ -75,7 +83,8 @@ impl Drop for Writer {
     fn drop(&mut self) {
         // A panic in the middle of a batch leaves its outcome open, like a failed write.
         if std::thread::panicking() {
-            self.fail();
+            self.failure.set();
+            self.history.end(StoreError::Failed);
         }
     }
 }
@@ -83,7 +92,7 @@ impl Drop for Writer {
 impl Writer {
     /// Serves commits until nobody can send any more, and all that were sent are answered.
     pub(super) fn run(mut self, requests: &Receiver<Request>) {
-        while let Ok(first) = requests.recv() {
+        while let Some(first) = self.next(requests) {
             let (mut changes, mut bytes) = (first.changes.len(), first.bytes());
             let mut batch = vec![first];
             while batch.len() < BATCH_COMMITS_MAX && changes < BATCH_CHANGES_MAX && bytes < BATCH_BYTES_MAX {
@@ -93,6 +102,33 @@ impl Writer {
                 batch.push(next);
             }
             self.serve(batch);
+        }
+    }
+
+    /// Waits for a commit; settles when none comes for a while.
+    fn next(&mut self, requests: &Receiver<Request>) -> Option<Request> {
+        if !self.settled {
+            match requests.recv_timeout(SETTLE_AFTER) {
+                Ok(first) => return Some(first),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => self.settle(),
+            }
+        }
+        requests.recv().ok()
+    }
+
+    /// Writes the allocator's state, unless there is no room for it.
+    fn settle(&mut self) {
+        self.settled = true;
+        if self.ready().is_err() {
+            return;
+        }
+        let written = self.database.begin_write().map_err(::redb::Error::from).and_then(|mut writing| {
+            writing.set_quick_repair(true);
+            Ok(writing.commit()?)
+        });
+        if let Err(error) = written {
+            self.fail(&error);
         }
     }
 
@@ -114,14 +150,14 @@ impl Writer {
                 }
             }
             Err(error) => {
-                tracing::error!(%error, "writing the store failed: it accepts nothing more until a restart");
-                self.fail();
+                self.fail(&error);
                 batch.into_iter().for_each(|request| request.answer(Err(StoreError::Failed)));
             }
         }
     }
 
-    fn fail(&self) {
+    fn fail(&self, error: &dyn std::error::Error) {
+        tracing::error!(%error, "writing the store failed: it accepts nothing more until a restart");
         self.failure.set();
         self.history.end(StoreError::Failed);
     }
@@ -141,13 +177,15 @@ impl Writer {
 
     /// Writes what can be accepted of the batch and makes it durable. After an error the outcome is open.
     fn write(&mut self, batch: &mut [Request]) -> Result<Vec<Decision>, ::redb::Error> {
-        let writing = self.database.begin_write()?;
+        let mut writing = self.database.begin_write()?;
+        let settles = batch.len() >= BATCH_SETTLES_FROM;
+        writing.set_quick_repair(settles);
         let mut decisions = Vec::with_capacity(batch.len());
         let mut latest = self.latest;
         let mut records = writing.open_table(tables::RECORDS)?;
         for request in batch {
             if tables::hold(&records, &request.conditions)? {
-                latest = next(latest)?;
+                latest = after(latest)?;
                 let changes = std::mem::take(&mut request.changes);
                 decisions.push(Decision::Accepted(latest, tables::apply(&mut records, changes, latest)?));
             } else {
@@ -161,12 +199,13 @@ impl Writer {
             tables::note_revision(&writing, latest)?;
             writing.commit()?;
             self.latest = latest;
+            self.settled = settles;
         }
         Ok(decisions)
     }
 }
 
-fn next(revision: Revision) -> Result<Revision, StorageError> {
+fn after(revision: Revision) -> Result<Revision, StorageError> {
     let used_up = || StorageError::Corrupted("the revisions are used up".to_owned());
     revision.0.checked_add(1).map(Revision).ok_or_else(used_up)
 }

@@ -167,6 +167,13 @@ async fn a_stop_waits_for_what_is_under_way() {
 }
 
 #[tokio::test]
+async fn when_a_worker_dies_the_process_ends() {
+    let panics = |index| assert_ne!(index, 1, "as the test wants");
+    let mut house = House::build(HttpLimits::default(), Duration::from_secs(30), std::sync::Arc::new(panics)).await;
+    assert!(matches!(house.ended(), Err(crate::http::ListenError::Panicked(1))));
+}
+
+#[tokio::test]
 async fn too_many_requests_are_throttled() {
     let house = House::with(HttpLimits { in_flight: 0, ..HttpLimits::default() }, Duration::from_secs(30)).await;
     let answer = house.hsm("GET", "/keys?api-version=7.6", None, "").await;

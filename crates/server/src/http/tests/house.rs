@@ -3,7 +3,9 @@
 use crate::audit::{AuditLog, AuditOrigin, AuditSettings};
 use crate::http::call::{Call, HandlerFuture};
 use crate::http::route::{Access, Route, Run, ScopeSource, Surface, all};
-use crate::http::{HttpLimits, HttpSettings, ListenAddress, ListenSettings, Listeners, Service, ServiceParts, run};
+use crate::http::{
+    HttpLimits, HttpSettings, ListenAddress, ListenSettings, Listeners, OnRuntimeStart, Service, ServiceParts, run,
+};
 use crate::identity::settings::{Application, DirectoryFile, IdentitySettings, ManagedIdentity};
 use crate::identity::{Endpoints, Identity, IdentityParts, SystemSigner};
 use http::Method;
@@ -117,6 +119,10 @@ impl House {
     }
 
     pub(super) async fn with(limits: HttpLimits, body_timeout: Duration) -> Self {
+        Self::build(limits, body_timeout, Arc::new(|_| {})).await
+    }
+
+    pub(super) async fn build(limits: HttpLimits, body_timeout: Duration, on_start: OnRuntimeStart) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listeners = Listeners::bind(&ListenSettings {
             tls: ListenAddress::loopback(0, "--port"),
@@ -146,7 +152,7 @@ impl House {
         let service = Service::with_routes(parts, all().chain(EXTRA)).unwrap();
         let (tls, client) = certificates();
         let (stop, stopped) = watch::channel(false);
-        let workers = std::thread::spawn(move || run(service, listeners, tls, limits, stopped, Arc::new(|_| {})));
+        let workers = std::thread::spawn(move || run(service, listeners, tls, limits, stopped, on_start));
         Self { address, managed_identity, stranger, admin, audit, client, folder, stop, workers: Some(workers) }
     }
 
@@ -154,6 +160,11 @@ impl House {
     pub(super) fn stop(&mut self) {
         self.stop.send(true).unwrap();
         self.workers.take().unwrap().join().unwrap().unwrap();
+    }
+
+    /// Waits until the workers have ended without being asked.
+    pub(super) fn ended(&mut self) -> Result<(), crate::http::ListenError> {
+        self.workers.take().unwrap().join().unwrap()
     }
 
     pub(super) fn ask_to_stop(&self) {

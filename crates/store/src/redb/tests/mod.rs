@@ -3,6 +3,7 @@
 mod disk;
 mod faults;
 mod full;
+mod settling;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,15 +19,15 @@ const CACHE_BYTES: usize = 64 * 1024;
 
 /// Opens a store over a disk of the test, with as much room as the number says.
 fn open_over(disk: Disk, room: &Arc<AtomicU64>) -> Result<RedbStore, OpenError> {
-    let (database, latest) = open::database(Path::new("test"), disk, CACHE_BYTES)?;
+    let opened = open::database(Path::new("test"), disk, CACHE_BYTES)?;
     let room = Arc::clone(room);
-    Ok(RedbStore::start(database, latest, Box::new(move || Ok(room.load(Ordering::Relaxed)))).unwrap())
+    Ok(RedbStore::start(opened, Box::new(move || Ok(room.load(Ordering::Relaxed)))).unwrap())
 }
 
 /// Makes a new disk a store, as it happens before the store's file gets its name.
 fn lay_out(disk: &Disk) -> Result<(), OpenError> {
     let path = Path::new("test");
-    open::close(path, open::database(path, disk.clone(), CACHE_BYTES)?.0)?;
+    open::close(path, open::database(path, disk.clone(), CACHE_BYTES)?.database)?;
     disk.sync_data().map_err(|source| OpenError::Io { path: path.to_path_buf(), source })
 }
 

@@ -1,0 +1,293 @@
+//! `strongroom bench`: processor time and latency of the main operations over HTTPS, beside the bare ceiling.
+//!
+//! It starts a `dev` of its own with one runtime in a temporary folder, loads it through keep-alive connections, and reads
+//! the processor time of service and partitions from the kernel. The ceiling is the same TLS and HTTP stack with a constant
+//! answer plus the bare primitive, in a process of its own. Figures are medians of several runs, ceiling and product in turn.
+
+mod ceiling;
+mod client;
+mod table;
+
+use client::{Pace, Run, Target, load};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tokio::task::LocalSet;
+
+pub(crate) use ceiling::run as run_ceiling;
+
+/// How to measure.
+#[derive(clap::Args, Debug)]
+pub(crate) struct BenchArgs {
+    /// Seconds of each run.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Runs of each row; the median counts.
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// Connections at once.
+    #[arg(long, default_value_t = 32)]
+    connections: u32,
+    /// Only the rows whose name holds this text.
+    #[arg(long)]
+    only: Option<String>,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why there is no figure.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BenchError {
+    /// Something could not be prepared.
+    #[error("bench: {0} could not be prepared")]
+    Setup(&'static str),
+    /// An answer was not HTTP as expected.
+    #[error("bench: an answer was cut off or malformed")]
+    Answer,
+    /// The server refused a request.
+    #[error("bench: the server answered {0}: {1}")]
+    Refused(u16, String),
+    /// A socket or process failed.
+    #[error("bench: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// One operation to measure.
+struct Row {
+    name: &'static str,
+    /// The body that creates its key; empty for rows that make keys themselves.
+    key: &'static str,
+    /// What follows the key's id in the path.
+    operation: &'static str,
+    body: &'static str,
+    connections: Option<u32>,
+}
+
+const VALUE_32: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+fn rows() -> Vec<Row> {
+    let row = |name, key, operation, body| Row { name, key, operation, body, connections: None };
+    vec![
+        row(
+            "P-256 sign",
+            r#"{"kty":"EC","crv":"P-256"}"#,
+            "/sign",
+            r#"{"alg":"ES256","value":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}"#,
+        ),
+        row(
+            "RSA-2048 sign",
+            r#"{"kty":"RSA","key_size":2048}"#,
+            "/sign",
+            r#"{"alg":"RS256","value":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}"#,
+        ),
+        row(
+            "AES-256-GCM encrypt, 32 B",
+            r#"{"kty":"oct","key_size":256}"#,
+            "/encrypt",
+            r#"{"alg":"A256GCM","value":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}"#,
+        ),
+        row(
+            "AES-256 wrap",
+            r#"{"kty":"oct","key_size":256}"#,
+            "/wrapkey",
+            r#"{"alg":"A256KW","value":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}"#,
+        ),
+        row("get key", r#"{"kty":"EC","crv":"P-256"}"#, "", ""),
+        Row { connections: Some(64), ..row("durable EC create", "", "/create", r#"{"kty":"EC","crv":"P-256"}"#) },
+    ]
+}
+
+/// One line of the table.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Figure {
+    name: &'static str,
+    per_second: f64,
+    cpu_micros: f64,
+    ceiling_micros: Option<f64>,
+    p50_micros: u32,
+    p99_micros: u32,
+    open_p50_micros: u32,
+    open_p99_micros: u32,
+}
+
+/// Measures and prints.
+pub(crate) fn run(args: &BenchArgs) -> Result<(), BenchError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let figures = LocalSet::new().block_on(&runtime, measure(args))?;
+    table::print(&figures, args.json);
+    Ok(())
+}
+
+async fn measure(args: &BenchArgs) -> Result<Vec<Figure>, BenchError> {
+    let server = Server::start()?;
+    let token = server.token().await?;
+    let headers = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
+    let chosen = rows().into_iter().filter(|r| args.only.as_ref().is_none_or(|o| r.name.contains(o.as_str())));
+    let mut figures = Vec::new();
+    for (number, row) in chosen.enumerate() {
+        table::progress(row.name);
+        figures.push(measure_row(args, &server, &headers, &row, number).await?);
+    }
+    Ok(figures)
+}
+
+async fn measure_row(
+    args: &BenchArgs,
+    server: &Server,
+    headers: &str,
+    row: &Row,
+    number: usize,
+) -> Result<Figure, BenchError> {
+    let connections = row.connections.unwrap_or(args.connections);
+    let prepared = if row.key.is_empty() { None } else { Some(prepare(server, headers, row, number).await?) };
+    let (target, shared) = (server.target.clone(), headers.to_owned());
+    let (body, operation) = (row.body, row.operation);
+    let request = move |connection: u32, turn: u64| match &prepared {
+        Some(bytes) => bytes.clone(),
+        None => {
+            target.request("POST", &format!("/keys/b{connection}-{turn}{operation}?api-version=7.6"), &shared, body)
+        }
+    };
+    let ceiling = if row.key.is_empty() { None } else { ceiling::Ceiling::start(row.name, row.operation)? };
+    let (mut runs, mut costs, mut bare) = (Vec::new(), Vec::new(), Vec::new());
+    load(&server.target, connections, args.seconds / 4.0, Pace::Closed, request.clone()).await?;
+    for _ in 0..args.runs.max(1) {
+        if let Some(ceiling) = &ceiling {
+            bare.push(ceiling.measure(connections, args.seconds / 2.0, server, row.body).await?);
+        }
+        let before = server.processor_seconds();
+        let run = load(&server.target, connections, args.seconds, Pace::Closed, request.clone()).await?;
+        costs.push((server.processor_seconds() - before) * 1e6 / run.requests as f64);
+        runs.push(run);
+    }
+    runs.sort_by(|a, b| a.per_second().total_cmp(&b.per_second()));
+    let closed: &Run = runs.get(runs.len() / 2).ok_or(BenchError::Setup("a run"))?;
+    let open =
+        load(&server.target, connections, args.seconds, Pace::Open(closed.per_second() * 0.7), request.clone()).await?;
+    Ok(Figure {
+        name: row.name,
+        per_second: closed.per_second(),
+        cpu_micros: median(costs).unwrap_or_default(),
+        ceiling_micros: median(bare),
+        p50_micros: closed.percentile(0.5),
+        p99_micros: closed.percentile(0.99),
+        open_p50_micros: open.percentile(0.5),
+        open_p99_micros: open.percentile(0.99),
+    })
+}
+
+/// Makes the row's key; the request that uses it.
+async fn prepare(server: &Server, headers: &str, row: &Row, number: usize) -> Result<Vec<u8>, BenchError> {
+    let create =
+        server.target.request("POST", &format!("/keys/bench{number}/create?api-version=7.6"), headers, row.key);
+    let made = server.target.connect().await?.ask(&create).await?;
+    let text = String::from_utf8_lossy(&made.body).into_owned();
+    if made.status != 200 {
+        return Err(BenchError::Refused(made.status, text));
+    }
+    let bundle: serde_json::Value = serde_json::from_str(&text).map_err(|_| BenchError::Answer)?;
+    let id = bundle.pointer("/key/kid").and_then(|k| k.as_str()).ok_or(BenchError::Answer)?;
+    let path = id.find("/keys/").and_then(|at| id.get(at..)).ok_or(BenchError::Answer)?;
+    let method = if row.operation.is_empty() { "GET" } else { "POST" };
+    Ok(server.target.request(method, &format!("{path}{}?api-version=7.6", row.operation), headers, row.body))
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// A `strongroom dev` of the bench's own.
+struct Server {
+    process: Child,
+    folder: PathBuf,
+    target: Target,
+    env: Vec<(String, String)>,
+}
+
+impl Server {
+    fn start() -> Result<Self, BenchError> {
+        let folder = std::env::temp_dir().join(format!("strongroom-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let env_file = folder.join("env");
+        let process = Command::new(std::env::current_exe()?)
+            .args(["dev", "--runtimes", "1", "--port", &port.to_string(), "--data"])
+            .arg(folder.join("home"))
+            .arg("--env-file")
+            .arg(&env_file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !env_file.exists() {
+            if Instant::now() > deadline {
+                return Err(BenchError::Setup("the server"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let text = std::fs::read_to_string(&env_file)?;
+        let env: Vec<_> = text.lines().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect();
+        let ca = lookup(&env, "STRONGROOM_CA")?;
+        let target = Target::new(port, "demo.managedhsm.localhost", Path::new(&ca))?;
+        Ok(Self { process, folder, target, env })
+    }
+
+    async fn token(&self) -> Result<String, BenchError> {
+        let login = self.target.named("login.localhost");
+        let form = format!(
+            "grant_type=client_credentials&client_id={}&client_secret={}&scope=https%3A%2F%2Fmanagedhsm.localhost%3A{}%2F.default",
+            lookup(&self.env, "AZURE_CLIENT_ID")?,
+            lookup(&self.env, "AZURE_CLIENT_SECRET")?,
+            login.port
+        );
+        let path = format!("/{}/oauth2/v2.0/token", lookup(&self.env, "STRONGROOM_TENANT_ID")?);
+        let request = login.request("POST", &path, "Content-Type: application/x-www-form-urlencoded\r\n", &form);
+        let answer = login.connect().await?.ask(&request).await?;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let body: serde_json::Value = serde_json::from_str(&text).map_err(|_| BenchError::Answer)?;
+        let token = body.get("access_token").and_then(|t| t.as_str()).map(Into::into);
+        token.ok_or(BenchError::Refused(answer.status, text))
+    }
+
+    /// Processor time of the keeper's children so far: the service and every partition.
+    fn processor_seconds(&self) -> f64 {
+        children(self.process.id()).into_iter().map(processor_seconds).sum()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let stopped = self.process.kill().and_then(|()| self.process.wait());
+        if stopped.is_ok() {
+            // A folder that stays behind in the temporary directory harms nobody.
+            let _removed = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+fn lookup(env: &[(String, String)], name: &str) -> Result<String, BenchError> {
+    env.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()).ok_or(BenchError::Setup("the environment"))
+}
+
+/// The processes whose parent is `parent`.
+fn children(parent: u32) -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|e| e.file_name().to_str().and_then(|n| n.parse::<u32>().ok()));
+    pids.filter(|pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(')').next().and_then(|s| s.split_whitespace().nth(1)).is_some_and(|p| p == parent.to_string())
+    })
+    .collect()
+}
+
+/// Processor time of all threads of a process, from the scheduler's own nanoseconds.
+pub(super) fn processor_seconds(pid: u32) -> f64 {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return 0.0 };
+    let nanos = threads.flatten().map(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+        stat.split_whitespace().next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0)
+    });
+    nanos.sum::<f64>() / 1e9
+}

@@ -1,0 +1,47 @@
+//! What a person or a pipe sees of the figures.
+
+use super::Figure;
+use anstyle::{AnsiColor, Style};
+use std::io::{IsTerminal, Write};
+
+/// Says on a terminal what is being measured.
+pub(super) fn progress(name: &str) {
+    if std::io::stderr().is_terminal() {
+        anstream::eprintln!("measuring: {name}");
+    }
+}
+
+/// Prints the figures: a table for people and pipes, JSON on request.
+pub(super) fn print(figures: &[Figure], json: bool) {
+    let mut out = anstream::stdout().lock();
+    let text = if json { serde_json::to_string_pretty(figures).unwrap_or_default() + "\n" } else { render(figures) };
+    // A closed pipe is the reader's choice.
+    let _written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn render(figures: &[Figure]) -> String {
+    let (bold, dim) = (Style::new().bold(), AnsiColor::BrightBlack.on_default());
+    let mut text = format!(
+        "{bold}{:<28}{:>10}{:>12}{:>12}{:>9}{:>9}{:>9}{:>12}{:>12}{bold:#}\n",
+        "operation", "req/s", "CPU µs/req", "ceiling µs", "ratio", "p50 µs", "p99 µs", "p50 at 70%", "p99 at 70%"
+    );
+    for f in figures {
+        let ceiling = f.ceiling_micros.map_or_else(|| "-".into(), |c| format!("{c:.1}"));
+        let ratio = f.ceiling_micros.map_or_else(|| "-".into(), |c| format!("{:.2}", f.cpu_micros / c));
+        text += &format!(
+            "{:<28}{:>10.0}{:>12.1}{:>12}{:>9}{:>9}{:>9}{:>12}{:>12}\n",
+            f.name,
+            f.per_second,
+            f.cpu_micros,
+            ceiling,
+            ratio,
+            f.p50_micros,
+            f.p99_micros,
+            f.open_p50_micros,
+            f.open_p99_micros
+        );
+    }
+    text + &format!(
+        "{dim}CPU: service and partitions together, one runtime, audit on. Ceiling: same TLS and HTTP stack, constant answer, bare primitive.{dim:#}\n"
+    )
+}
