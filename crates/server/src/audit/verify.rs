@@ -11,9 +11,13 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Lines back to which a signed head may point.
 const HEADS_REACH: usize = 1 << 17;
+/// Looks at an unfinished last line, and the pause before each.
+const WRITER_TRIES: usize = 3;
+const WRITER_PAUSE: Duration = Duration::from_millis(20);
 /// The first byte of an uncompressed point.
 const UNCOMPRESSED: u8 = 4;
 
@@ -153,6 +157,14 @@ impl Walk {
         self.line = 0;
         while reader.read_until(b'\n', &mut line)? > 0 {
             self.line += 1;
+            for _ in 0..WRITER_TRIES {
+                if line.ends_with(b"\n") {
+                    break;
+                }
+                // The log may be in use: its writer may be in the middle of this very line.
+                std::thread::sleep(WRITER_PAUSE);
+                reader.read_until(b'\n', &mut line)?;
+            }
             let whole = line.pop() == Some(b'\n');
             let checked = if whole { self.check(&line) } else { Err(FindingKind::Unreadable) };
             if let Err(kind) = checked {

@@ -69,9 +69,12 @@ pub fn make_private_folder(path: &Path) -> Result<(), FolderError> {
 
 /// Checks that a folder is there, ours, closed to others, and takes files.
 pub fn check_data_folder(path: &Path) -> Result<(), FolderError> {
-    let metadata = fs::metadata(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => FolderError::Missing(path.into()),
-        _ => FolderError::NotWritable { path: path.into(), error },
+    let metadata = fs::metadata(path).map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            FolderError::Missing(path.into())
+        } else {
+            FolderError::NotWritable { path: path.into(), error }
+        }
     })?;
     if !metadata.is_dir() {
         return Err(FolderError::NotAFolder(path.into()));

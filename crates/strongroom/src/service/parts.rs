@@ -16,6 +16,7 @@ use strongroom_server::identity::{Endpoints, Identity, IdentityParts, SystemSign
 use strongroom_server::tls::{Tls, TlsParts};
 use strongroom_store::Store;
 use strongroom_store::redb::{Options, RedbStore};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 /// Longest time for a request's body to come.
@@ -40,19 +41,6 @@ impl Parts {
     ) -> Result<Self, Failure> {
         let audit = Arc::new(AuditLog::open(&config.audit, &config.origin)?);
         let engine = start_engine(config, store_seal, keeper, &audit).await?;
-        for pool in &config.pools {
-            let request = PoolRequest {
-                name: PoolName::parse(&pool.name)?,
-                state: pool.state.into(),
-                retention_days: pool.retention_days,
-                purge_protection: pool.purge_protection,
-                administrators: pool.administrators.clone(),
-            };
-            let pool = engine.ensure_pool(request).await?;
-            if let Some(development) = &config.development {
-                give_first_roles(&engine, &pool, development).await?;
-            }
-        }
         // Tokens and certificates are compared with the clients' clocks, which nobody moved.
         let clock: Arc<dyn Clock> = Arc::new(SystemClock { offset: 0 });
         let tls = Tls::start(TlsParts {
@@ -62,13 +50,15 @@ impl Parts {
             clock: Arc::clone(&clock),
             engine: Arc::clone(&engine),
             record_use: record_use(&audit),
-        })
-        .await?;
+        });
+        let issuer = SystemSigner::of_engine(&engine, ISSUER, KeySpec::Rsa2048, Algorithm::Rs256);
+        // Each waits for a process of its own: together they take as long as the slowest.
+        let ((), tls, signer) = tokio::try_join!(open_pools(config, &engine), own(tls), own(issuer))?;
         let identity = Identity::start(IdentityParts {
             settings: config.identity.clone(),
             endpoints: Endpoints::new(&config.domain, config.port),
             clock,
-            signer: SystemSigner::of_engine(&engine, ISSUER, KeySpec::Rsa2048, Algorithm::Rs256).await?,
+            signer,
         })?;
         let settings = HttpSettings {
             domain: config.domain.clone(),
@@ -81,6 +71,38 @@ impl Parts {
         let service = Service::new(ServiceParts { engine: engine_, identity: identity_, audit: audit_, settings })?;
         Ok(Self { engine, audit, identity, tls, service })
     }
+}
+
+/// Brings every error into one type.
+async fn own<T, E: Into<Failure>>(work: impl Future<Output = Result<T, E>>) -> Result<T, Failure> {
+    work.await.map_err(Into::into)
+}
+
+/// Makes or opens the managed HSMs, all at the same time.
+async fn open_pools(config: &ServiceConfig, engine: &Arc<Engine>) -> Result<(), Failure> {
+    let mut opening = JoinSet::new();
+    for pool in config.pools.clone() {
+        let (engine, development) = (Arc::clone(engine), config.development.clone());
+        opening.spawn(async move {
+            let pool = engine
+                .ensure_pool(PoolRequest {
+                    name: PoolName::parse(&pool.name)?,
+                    state: pool.state.into(),
+                    retention_days: pool.retention_days,
+                    purge_protection: pool.purge_protection,
+                    administrators: pool.administrators,
+                })
+                .await?;
+            match development {
+                Some(development) => give_first_roles(&engine, &pool, &development).await,
+                None => Ok(()),
+            }
+        });
+    }
+    while let Some(opened) = opening.join_next().await {
+        opened??;
+    }
+    Ok(())
 }
 
 async fn start_engine(

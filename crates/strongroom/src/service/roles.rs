@@ -35,7 +35,13 @@ pub(super) async fn give_first_roles(
         kind: PrincipalKind::Application,
         issuer: "".into(),
     });
-    let grant = engine.authorise(pool, &developer, DataAction::RoleAssignmentsWrite, RoleScope::Hsm)?;
+    let grant = engine.authorise(pool, &developer, DataAction::RoleAssignmentsWrite, RoleScope::Hsm).map_err(|_| {
+        Failure::configuration(format!(
+            "managed HSM {}: it was made for another principal than the one in dev.json: put the old dev.json back, or begin \
+             anew with another --data folder",
+            pool.name
+        ))
+    })?;
     let wanted = [
         (development.principal, CRYPTO_OFFICER),
         (development.principal, CRYPTO_USER),

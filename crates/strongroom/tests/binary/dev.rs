@@ -1,0 +1,154 @@
+//! `strongroom dev`
+
+use crate::house::{House, free_port, mode, refused, set_mode};
+use std::net::TcpListener;
+
+/// The variables of `--env-file`, in their order.
+const VARIABLES: [&str; 18] = [
+    "AZURE_AUTHORITY_HOST",
+    "AZURE_TENANT_ID",
+    "STRONGROOM_TENANT_ID",
+    "AZURE_CLIENT_ID",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_SUBSCRIPTION_ID",
+    "AZURE_CORE_INSTANCE_DISCOVERY",
+    "STRONGROOM_OBJECT_ID",
+    "STRONGROOM_MANAGEMENT_URL",
+    "STRONGROOM_HSM_URL",
+    "STRONGROOM_HSM_URL_SECOND_ONE",
+    "STRONGROOM_CA",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "NODE_EXTRA_CA_CERTS",
+    "IDENTITY_ENDPOINT",
+    "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+    "IDENTITY_HEADER",
+];
+
+#[test]
+fn a_second_start_finds_ids_secrets_certificate_and_keys() {
+    let house = House::new();
+    let hsms = ["--hsm", "demo", "--hsm", "second-one,inactive"];
+    let mut first = house.start(&hsms);
+    let names: Vec<String> = std::fs::read_to_string(house.env_file())
+        .unwrap()
+        .lines()
+        .map(|line| line.split_once('=').unwrap().0.to_owned())
+        .collect();
+    assert_eq!(names, VARIABLES);
+    let env = house.env();
+    assert_eq!(env["AZURE_TENANT_ID"], "adfs");
+    assert_eq!(env["STRONGROOM_HSM_URL"], format!("https://demo.managedhsm.localhost:{}", house.port));
+    let home = house.home();
+    for (name, expected) in [
+        ("", 0o700),
+        ("data", 0o700),
+        ("data/store", 0o700),
+        ("data/audit", 0o700),
+        ("seal", 0o600),
+        ("dev.json", 0o600),
+        ("directory.toml", 0o600),
+        ("ca.pem", 0o644),
+    ] {
+        assert_eq!(mode(&home.join(name)), expected, "{name}");
+    }
+    assert_eq!(mode(&house.env_file()), 0o600);
+    let ca = std::fs::read(home.join("ca.pem")).unwrap();
+    let bearer = format!("authorization: Bearer {}\r\ncontent-type: application/json\r\n", house.token("AZURE"));
+    let host = "demo.managedhsm.localhost";
+    let (status, key) = house.ask(host, "POST /keys/k/create?api-version=7.6", &bearer, r#"{"kty":"EC-HSM"}"#);
+    assert_eq!(status, 200, "{key}");
+    let (status, _) = house.ask(
+        "second-one.managedhsm.localhost",
+        "POST /keys/k/create?api-version=7.6",
+        &bearer,
+        r#"{"kty":"EC-HSM"}"#,
+    );
+    assert!((400..500).contains(&status), "an inactive HSM makes no key: {status}");
+    assert_eq!(first.stop(), Some(0));
+
+    let mut second = house.start(&hsms);
+    assert_eq!(house.env(), env);
+    assert_eq!(std::fs::read(home.join("ca.pem")).unwrap(), ca);
+    let bearer = format!("authorization: Bearer {}\r\n", house.token("AZURE"));
+    let (status, again) = house.ask(host, "GET /keys/k?api-version=7.6", &bearer, "");
+    assert_eq!((status, again), (200, key));
+    assert_eq!(second.stop(), Some(0));
+}
+
+#[test]
+fn more_principals_can_log_in_and_have_no_role() {
+    let house = House::new();
+    let mut running = house.start(&["--principal", "reader"]);
+    let bearer = format!("authorization: Bearer {}\r\n", house.token("STRONGROOM_PRINCIPAL_READER"));
+    let (status, _) = house.ask("demo.managedhsm.localhost", "GET /keys?api-version=7.6", &bearer, "");
+    assert_eq!(status, 403);
+    assert!(house.env().contains_key("STRONGROOM_PRINCIPAL_READER_OBJECT_ID"));
+    let secret = &house.env()["AZURE_CLIENT_SECRET"];
+    let directory = std::fs::read_to_string(house.home().join("directory.toml")).unwrap();
+    assert!(!directory.contains(secret.as_str()), "the directory holds hashes only");
+    assert_eq!(running.stop(), Some(0));
+}
+
+#[test]
+fn a_taken_port_is_said_before_anything_is_made() {
+    let house = House::new();
+    let _other = TcpListener::bind(("127.0.0.1", house.port)).unwrap();
+    let error = refused(&mut house.command(), 78);
+    assert!(error.contains(&format!("127.0.0.1:{}", house.port)) && error.contains("--port"), "{error}");
+    assert!(!house.home().exists());
+}
+
+#[test]
+fn a_folder_that_others_reach_is_refused() {
+    let house = House::new();
+    std::fs::create_dir(house.home()).unwrap();
+    set_mode(&house.home(), 0o755);
+    let error = refused(&mut house.command(), 78);
+    assert!(error.contains("mode 0755") && error.contains("chmod 0700"), "{error}");
+}
+
+#[test]
+fn another_seal_does_not_open_the_store() {
+    let house = House::new();
+    assert_eq!(house.start(&[]).stop(), Some(0));
+    std::fs::rename(house.home().join("seal"), house.home().join("old")).unwrap();
+    let error = refused(&mut house.command(), 78);
+    assert!(error.contains("there is no seal file"), "a new one is not made over a store: {error}");
+    let other = House::new();
+    assert_eq!(other.start(&[]).stop(), Some(0));
+    std::fs::copy(other.home().join("seal"), house.home().join("seal")).unwrap();
+    let error = refused(&mut house.command(), 78);
+    assert!(error.contains("does not open under this seal"), "{error}");
+    std::fs::rename(house.home().join("old"), house.home().join("seal")).unwrap();
+    assert_eq!(house.start(&[]).stop(), Some(0), "nothing was harmed");
+}
+
+#[test]
+fn two_processes_do_not_share_a_store() {
+    let house = House::new();
+    let mut running = house.start(&[]);
+    let mut command = crate::house::strongroom();
+    command.arg("dev").arg("--data").arg(house.home()).args(["--port", &free_port().to_string()]);
+    let error = refused(&mut command, 78);
+    assert!(error.contains("another process"), "{error}");
+    let (status, _) = house.ask("demo.managedhsm.localhost", "GET /readyz", "", "");
+    assert_eq!(status, 200, "the first one does not mind");
+    assert_eq!(running.stop(), Some(0));
+}
+
+#[test]
+fn wrong_flags_are_named() {
+    for (flags, expected) in [
+        (["--hsm", "x"], "3 to 24"),
+        (["--hsm", "demo,asleep"], "NAME,inactive"),
+        (["--clock-offset", "1h"], "days (90d)"),
+        (["--principal", "a b"], "letters, digits"),
+        (["--port", "0"], "--port"),
+    ] {
+        let output = House::new().command().args(flags).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let error = crate::house::text(&output.stderr);
+        assert!(error.contains(flags[0]) && error.contains(expected), "{error}");
+    }
+}
