@@ -96,9 +96,12 @@ impl DevState {
         Ok(())
     }
 
-    /// Writes the file.
+    /// Writes the file, unless it says all this already: a write waits for the disk.
     pub(crate) fn save(&self, path: &Path) -> Result<(), Failure> {
         let json = Zeroizing::new(serde_json::to_vec_pretty(self)?);
+        if path.exists() && read_private(path)?.as_bytes() == json.as_slice() {
+            return Ok(());
+        }
         Ok(write_private(path, &json)?)
     }
 
