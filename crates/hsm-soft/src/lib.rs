@@ -13,6 +13,8 @@ mod provider;
 mod root;
 mod rsa;
 mod self_test;
+#[cfg(test)]
+mod vectors;
 
 pub use key::SoftKey;
 pub use provider::SoftProvider;

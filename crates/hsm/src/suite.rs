@@ -254,7 +254,9 @@ impl<'p, P: Provider> Bench<'p, P> {
         for (algorithm, spec) in [(Algorithm::A128Gcm, KeySpec::Oct128), (Algorithm::A256Gcm, KeySpec::Oct256)] {
             let encrypt = || match self.operate(spec, algorithm, &good_input(algorithm, Operation::Encrypt)).unwrap() {
                 Output::Ciphertext { value, iv: Some(iv), tag: Some(tag) } => (value, iv, tag),
-                _ => panic!("GCM gives IV and tag"),
+                Output::Ciphertext { .. } | Output::Plaintext(_) | Output::Signature(_) | Output::Verified(_) => {
+                    panic!("GCM gives IV and tag")
+                }
             };
             let ((value, iv, tag), (_, other_iv, _)) = (encrypt(), encrypt());
             assert_eq!((iv.len(), tag.len()), (12, 16));
