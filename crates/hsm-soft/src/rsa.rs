@@ -14,6 +14,8 @@ use aws_lc_rs::signature::{
     RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384,
     RSA_PSS_2048_8192_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding, RsaParameters,
 };
+use crypto_bigint::BoxedUint;
+use crypto_primes::Flavor;
 use std::sync::OnceLock;
 use strongroom_hsm::HsmError;
 use strongroom_hsm::error::ValueName;
@@ -163,7 +165,11 @@ impl RsaKey {
         if !sizes || numbers.public_key.e != EXPONENT || !far_apart(numbers.p, numbers.q) {
             return Err(HsmError::BadMaterial);
         }
-        Self::new(KeyPair::from_components(&numbers).map_err(|_| HsmError::BadMaterial)?)
+        let key = KeyPair::from_components(&numbers).map_err(|_| HsmError::BadMaterial)?;
+        if !is_prime(numbers.p) || !is_prime(numbers.q) {
+            return Err(HsmError::BadMaterial);
+        }
+        Self::new(key)
     }
 
     /// The private key as PKCS#8: what is sealed.
@@ -255,6 +261,13 @@ pub(crate) fn stripped(bytes: &[u8]) -> &[u8] {
 /// Bits of an integer without leading zeros.
 fn bit_len(bytes: &[u8]) -> usize {
     bytes.first().map_or(0, |first| 8 * bytes.len() - first.leading_zeros() as usize)
+}
+
+/// Baillie, Pomerance, Selfridge and Wagstaff's test (FIPS 186-5, appendix B.3 and C.5): no composite is known to pass it.
+/// AWS-LC compares the numbers of an imported key and does not ask this; Carmichael numbers agree with everything it compares.
+fn is_prime(number: &[u8]) -> bool {
+    let number = Zeroizing::new(BoxedUint::from_be_slice_vartime(number));
+    crypto_primes::is_prime(Flavor::Any, &*number)
 }
 
 /// Whether two numbers of equal length differ in their top bits, so that Fermat's method finds neither.

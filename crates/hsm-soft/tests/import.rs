@@ -36,7 +36,14 @@ fn import(spec: KeySpec, material: KeyMaterial) -> Result<KeyMade, HsmError> {
 
 /// The eight numbers of an RSA key: n, e, d, p, q, dp, dq, qi.
 type Numbers = [Vec<u8>; 8];
-const [N, E, D, P, Q, DP, DQ, QI]: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+const N: usize = 0;
+const E: usize = 1;
+const D: usize = 2;
+const P: usize = 3;
+const Q: usize = 4;
+const DP: usize = 5;
+const DQ: usize = 6;
+const QI: usize = 7;
 
 fn rsa(numbers: &Numbers) -> KeyMaterial {
     let [n, e, d, p, q, dp, dq, qi] = numbers.clone();
