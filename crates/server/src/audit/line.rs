@@ -5,6 +5,8 @@ use crate::audit::{AuditOrigin, REFUSED};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
+use serde_json::value::RawValue;
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::time::SystemTime;
 use strongroom_hsm::verbs::Checkpoint;
@@ -16,6 +18,8 @@ const PROVIDER: &str = "MICROSOFT.KEYVAULT";
 const RESOURCE_TYPE: &str = "managedHSMs";
 /// Bytes of the hash that names a row of the outbox in its line.
 const OUTBOX_ID: usize = 16;
+/// Room for a line: most have about 1,300 bytes.
+const LINE_CAPACITY: usize = 2048;
 
 /// Writes bodies of lines: JSON objects without their closing brace, to which the chain member is added.
 pub(super) struct Lines {
@@ -65,37 +69,38 @@ impl Lines {
             format!("{}/PROVIDERS/{PROVIDER}/MANAGEDHSMS/{name}", self.group_id)
         };
         let failed = record.status >= 400;
-        let identity = identity(&record.actor)?;
-        body(&RequestLine {
-            tenant_id: self.tenant_id,
-            time: time_text(record.time_ms),
-            resource_id,
-            operation_name: &record.operation,
-            operation_version: &record.operation_version,
-            category: "AuditEvent",
-            result_type: if failed { "Failure" } else { "Success" },
-            result_signature: signature_text(record.status),
-            result_description: &record.error_code,
-            properties: Properties { pool_type: "M-HSM", sku_family: "B", sku_name: "Standard_B1" },
-            duration_ms: duration_ms(record.duration_us),
-            caller_ip_address: record.caller_address,
-            identity: &identity,
-            client_info: &record.client_info,
-            correlation_id: record.correlation_id.unwrap_or(record.request_id),
-            subnet_id: "(unknown)",
-            http_status_code: record.status,
-            pool_name: &record.resource,
-            request_uri: &record.request_uri,
-            resource_group: &self.resource_group,
-            resource_provider: PROVIDER,
-            resource: &record.resource,
-            resource_type: RESOURCE_TYPE,
-            request_id: record.request_id,
-            id: &record.object,
-            use_: record.stamp.as_ref().map(UseMember::from),
-            folded: record.folded,
-            outbox: outbox.map(outbox_id),
-        })
+        with_identity(&record.actor, |identity| {
+            body(&RequestLine {
+                tenant_id: self.tenant_id,
+                time: time_text(record.time_ms),
+                resource_id,
+                operation_name: &record.operation,
+                operation_version: &record.operation_version,
+                category: "AuditEvent",
+                result_type: if failed { "Failure" } else { "Success" },
+                result_signature: signature_text(record.status),
+                result_description: &record.error_code,
+                properties: Properties { pool_type: "M-HSM", sku_family: "B", sku_name: "Standard_B1" },
+                duration_ms: duration_ms(record.duration_us),
+                caller_ip_address: record.caller_address,
+                identity,
+                client_info: &record.client_info,
+                correlation_id: record.correlation_id.unwrap_or(record.request_id),
+                subnet_id: "(unknown)",
+                http_status_code: record.status,
+                pool_name: &record.resource,
+                request_uri: &record.request_uri,
+                resource_group: &self.resource_group,
+                resource_provider: PROVIDER,
+                resource: &record.resource,
+                resource_type: RESOURCE_TYPE,
+                request_id: record.request_id,
+                id: &record.object,
+                use_: record.stamp.as_ref().map(UseMember::from),
+                folded: record.folded,
+                outbox: outbox.map(outbox_id),
+            })
+        })?
     }
 
     /// A line of another kind.
@@ -134,13 +139,41 @@ pub(super) fn outbox_id(path: &[u8]) -> String {
 }
 
 fn body<T: Serialize>(line: &T) -> Result<Vec<u8>, Error> {
-    let mut bytes = serde_json::to_vec(line).map_err(|_| REFUSED)?;
+    let mut bytes = Vec::with_capacity(LINE_CAPACITY);
+    serde_json::to_writer(&mut bytes, line).map_err(|_| REFUSED)?;
     bytes.pop();
     Ok(bytes)
 }
 
+thread_local! {
+    /// The last actor of this thread with its rendered identity: one caller's requests mostly come in a row.
+    static LAST_IDENTITY: RefCell<Option<(Actor, Box<RawValue>)>> = const { RefCell::new(None) };
+    /// The last second that this thread wrote, as text up to the point.
+    static LAST_SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+}
+
+/// Renders a record with the identity of its actor, which is rendered anew only when it is another one than before.
+fn with_identity<T>(actor: &Actor, render: impl FnOnce(&RawValue) -> T) -> Result<T, Error> {
+    LAST_IDENTITY.with_borrow_mut(|last| match last {
+        Some((known, identity)) if known == actor => Ok(render(identity)),
+        Some(_) | None => {
+            let identity = serde_json::value::to_raw_value(&identity(actor)?).map_err(|_| REFUSED)?;
+            let (_, identity) = last.insert((actor.clone(), identity));
+            Ok(render(identity))
+        }
+    })
+}
+
 fn time_text(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |t| format!("{t:.3}"))
+    let second = ms.div_euclid(1000);
+    LAST_SECOND.with_borrow_mut(|(known, text)| {
+        if *known != second {
+            let Ok(time) = jiff::Timestamp::from_second(second) else { return ms.to_string() };
+            *text = time.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+            *known = second;
+        }
+        format!("{text}.{:03}Z", ms.rem_euclid(1000))
+    })
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a duration above 2^52 microseconds does not occur")]
@@ -218,7 +251,8 @@ struct RequestLine<'a> {
     duration_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     caller_ip_address: Option<IpAddr>,
-    identity: &'a str,
+    /// A JSON text inside the JSON, escaped already.
+    identity: &'a RawValue,
     client_info: &'a str,
     correlation_id: Uuid,
     subnet_id: &'static str,

@@ -119,8 +119,11 @@ pub(super) struct Outcome {
 
 fn client_info(head: &Parts) -> String {
     let agent = head.headers.get(header::USER_AGENT).map_or(&b""[..], |value| value.as_bytes());
-    let printable = agent.iter().take(CLIENT_INFO_MAX).filter(|b| b.is_ascii_graphic() || **b == b' ');
-    printable.copied().map(char::from).collect()
+    let mut printable = String::with_capacity(agent.len().min(CLIENT_INFO_MAX));
+    for byte in agent.iter().take(CLIENT_INFO_MAX).filter(|b| b.is_ascii_graphic() || **b == b' ') {
+        printable.push(char::from(*byte));
+    }
+    printable
 }
 
 /// The place of a record where none is wanted: reads and uses are recorded after they are done.
