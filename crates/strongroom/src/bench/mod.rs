@@ -111,6 +111,27 @@ pub(crate) struct Figure {
     open_p99_micros: u32,
 }
 
+/// What signing suffers while RSA-4096 keys are made.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct BesideGeneration {
+    idle_p50_micros: u32,
+    idle_p99_micros: u32,
+    busy_p50_micros: u32,
+    busy_p99_micros: u32,
+    keys_made: u64,
+}
+
+/// All that was measured.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Figures {
+    operations: Vec<Figure>,
+    sign_beside_generation: Option<BesideGeneration>,
+}
+
+/// Requests a second of the rows that need a fixed load well below saturation.
+const STEADY_RATE: f64 = 1_000.0;
+const GENERATION_ROW: &str = "P-256 sign beside RSA-4096 generation";
+
 /// Measures and prints.
 pub(crate) fn run(args: &BenchArgs) -> Result<(), BenchError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -119,17 +140,49 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), BenchError> {
     Ok(())
 }
 
-async fn measure(args: &BenchArgs) -> Result<Vec<Figure>, BenchError> {
+async fn measure(args: &BenchArgs) -> Result<Figures, BenchError> {
     let server = Server::start()?;
     let token = server.token().await?;
     let headers = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
-    let chosen = rows().into_iter().filter(|r| args.only.as_ref().is_none_or(|o| r.name.contains(o.as_str())));
-    let mut figures = Vec::new();
-    for (number, row) in chosen.enumerate() {
+    let wanted = |name: &str| args.only.as_ref().is_none_or(|o| name.contains(o.as_str()));
+    let mut operations = Vec::new();
+    for (number, row) in rows().into_iter().filter(|r| wanted(r.name)).enumerate() {
         table::progress(row.name);
-        figures.push(measure_row(args, &server, &headers, &row, number).await?);
+        operations.push(measure_row(args, &server, &headers, &row, number).await?);
     }
-    Ok(figures)
+    let sign_beside_generation = if wanted(GENERATION_ROW) {
+        table::progress(GENERATION_ROW);
+        Some(beside_generation(args, &server, &headers).await?)
+    } else {
+        None
+    };
+    Ok(Figures { operations, sign_beside_generation })
+}
+
+/// Signs at a steady rate, alone and while a caller has one RSA-4096 key after another made.
+async fn beside_generation(args: &BenchArgs, server: &Server, headers: &str) -> Result<BesideGeneration, BenchError> {
+    let sign = rows().into_iter().find(|r| r.name == "P-256 sign").ok_or(BenchError::Setup("the row"))?;
+    let request = prepare(server, headers, &sign, usize::MAX).await?;
+    let steady = Pace::Open(STEADY_RATE);
+    let seconds = args.seconds.max(2.0);
+    let again = request.clone();
+    let idle = load(&server.target, args.connections, seconds, steady, move |_, _| again.clone()).await?;
+    let (target, shared) = (server.target.clone(), headers.to_owned());
+    let making = tokio::task::spawn_local(async move {
+        let (maker, body) = (target.clone(), r#"{"kty":"RSA","key_size":4096}"#);
+        let request =
+            move |_, turn| maker.request("POST", &format!("/keys/long-{turn}/create?api-version=7.6"), &shared, body);
+        load(&target, 1, seconds, Pace::Closed, request).await
+    });
+    let busy = load(&server.target, args.connections, seconds, steady, move |_, _| request.clone()).await?;
+    let made = making.await.map_err(|_| BenchError::Setup("a worker"))??;
+    Ok(BesideGeneration {
+        idle_p50_micros: idle.percentile(0.5),
+        idle_p99_micros: idle.percentile(0.99),
+        busy_p50_micros: busy.percentile(0.5),
+        busy_p99_micros: busy.percentile(0.99),
+        keys_made: made.requests,
+    })
 }
 
 async fn measure_row(

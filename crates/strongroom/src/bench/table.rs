@@ -1,6 +1,6 @@
 //! What a person or a pipe sees of the figures.
 
-use super::Figure;
+use super::Figures;
 use anstyle::{AnsiColor, Style};
 use std::io::{IsTerminal, Write};
 
@@ -12,20 +12,20 @@ pub(super) fn progress(name: &str) {
 }
 
 /// Prints the figures: a table for people and pipes, JSON on request.
-pub(super) fn print(figures: &[Figure], json: bool) {
+pub(super) fn print(figures: &Figures, json: bool) {
     let mut out = anstream::stdout().lock();
     let text = if json { serde_json::to_string_pretty(figures).unwrap_or_default() + "\n" } else { render(figures) };
     // A closed pipe is the reader's choice.
     let _written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-fn render(figures: &[Figure]) -> String {
+fn render(figures: &Figures) -> String {
     let (bold, dim) = (Style::new().bold(), AnsiColor::BrightBlack.on_default());
     let mut text = format!(
         "{bold}{:<28}{:>10}{:>12}{:>12}{:>9}{:>9}{:>9}{:>12}{:>12}{bold:#}\n",
         "operation", "req/s", "CPU µs/req", "ceiling µs", "ratio", "p50 µs", "p99 µs", "p50 at 70%", "p99 at 70%"
     );
-    for f in figures {
+    for f in &figures.operations {
         let ceiling = f.ceiling_micros.map_or_else(|| "-".into(), |c| format!("{c:.1}"));
         let ratio = f.ceiling_micros.map_or_else(|| "-".into(), |c| format!("{:.2}", f.cpu_micros / c));
         text += &format!(
@@ -39,6 +39,17 @@ fn render(figures: &[Figure]) -> String {
             f.p99_micros,
             f.open_p50_micros,
             f.open_p99_micros
+        );
+    }
+    if let Some(g) = &figures.sign_beside_generation {
+        text += &format!(
+            "P-256 sign at a steady rate: p50 {} p99 {} µs alone, p50 {} p99 {} µs while {} RSA-4096 keys were made ({:.1} x p99)\n",
+            g.idle_p50_micros,
+            g.idle_p99_micros,
+            g.busy_p50_micros,
+            g.busy_p99_micros,
+            g.keys_made,
+            f64::from(g.busy_p99_micros) / f64::from(g.idle_p99_micros.max(1))
         );
     }
     text + &format!(
