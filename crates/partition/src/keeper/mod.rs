@@ -144,7 +144,11 @@ impl Keeper {
             }
             for pool in happened.partitions {
                 if let Some(mut partition) = self.partitions.remove(&pool) {
-                    tracing::warn!(%pool, status = ?partition.status(), "partition ended");
+                    match partition.status() {
+                        // Its lanes were closed: the service is stopping, or wanted another one.
+                        Some(status) if status.success() => tracing::debug!(%pool, "partition ended"),
+                        status => tracing::warn!(%pool, ?status, "partition ended"),
+                    }
                 }
             }
             // Requests first: what the service asked for before its end is of no use afterwards, and costs nothing.
