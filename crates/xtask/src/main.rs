@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+mod invariants;
 mod layers;
 mod tidy;
 
@@ -11,6 +12,7 @@ fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     match layers::broken(&root).and_then(|mut broken| {
         broken.extend(tidy::broken(&root)?);
+        broken.extend(invariants::broken(&root)?);
         Ok(broken)
     }) {
         Ok(broken) if broken.is_empty() => {
@@ -51,5 +53,6 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         assert_eq!(layers::broken(&root).unwrap(), Vec::<String>::new());
         assert_eq!(tidy::broken(&root).unwrap(), Vec::<String>::new());
+        assert_eq!(invariants::broken(&root).unwrap(), Vec::<String>::new());
     }
 }
