@@ -1,5 +1,6 @@
 //! What is recorded of each request: facts in domain words; the server renders them in Azure's shape.
 
+use crate::clock::Timestamp;
 use crate::principal::Principal;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -14,6 +15,8 @@ pub struct UseStamp {
     pub sequence: u64,
     /// SHA-256 over the last hash and the canonical encoding of this use.
     pub hash: [u8; 32],
+    /// When, by the partition's clock: with the rest of the record, all that the hash was made of.
+    pub time: Timestamp,
 }
 
 /// Who acted.

@@ -129,7 +129,12 @@ impl PaperGateway {
     fn stamp(&self) -> UseStamp {
         let mut sequence = self.sequence.lock().unwrap();
         *sequence += 1;
-        UseStamp { chain: *self.pool.0.as_bytes(), sequence: *sequence, hash: [0; 32] }
+        UseStamp {
+            chain: *self.pool.0.as_bytes(),
+            sequence: *sequence,
+            hash: [0; 32],
+            time: strongroom_model::Timestamp(0),
+        }
     }
 
     fn answer(&self, request: &Request) -> Result<Reply, HsmError> {

@@ -74,7 +74,7 @@ impl ThreadChain {
             chain.keep(checkpoint);
         }
         (chain.sequence, chain.hash) = (sequence, hash);
-        Ok(UseStamp { chain: chain.id, sequence, hash })
+        Ok(UseStamp { chain: chain.id, sequence, hash, time: with.now })
     }
 
     /// The checkpoints since the last call: those kept, and one over the present state when it moved.

@@ -296,11 +296,17 @@ struct UseMember {
     chain: String,
     sequence: u64,
     hash: String,
+    time: i64,
 }
 
 impl From<&UseStamp> for UseMember {
     fn from(stamp: &UseStamp) -> Self {
-        Self { chain: hex::encode(stamp.chain), sequence: stamp.sequence, hash: hex::encode(stamp.hash) }
+        Self {
+            chain: hex::encode(stamp.chain),
+            sequence: stamp.sequence,
+            hash: hex::encode(stamp.hash),
+            time: stamp.time.0,
+        }
     }
 }
 

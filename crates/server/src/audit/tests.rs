@@ -37,7 +37,12 @@ fn record(number: u128) -> AuditRecord {
         client_info: "test \"agent\"\n".into(),
         request_uri: "https://demo.managedhsm.localhost/keys/k/sign?api-version=7.6".into(),
         object: "keys/k/1".into(),
-        stamp: Some(UseStamp { chain: [9; 16], sequence: u64::try_from(number).unwrap(), hash: [1; 32] }),
+        stamp: Some(UseStamp {
+            chain: [9; 16],
+            sequence: u64::try_from(number).unwrap(),
+            hash: [1; 32],
+            time: strongroom_model::Timestamp(1_795_515_057),
+        }),
         folded: 0,
     }
 }
@@ -84,7 +89,7 @@ fn a_line_is_azures_record_and_says_who_what_and_which() {
     assert_eq!((&line["resultType"], &line["resultSignature"]), (&"Success".into(), &"OK".into()));
     assert_eq!(line["identity"], "{}");
     assert_eq!(line["correlationId"], line["requestId"]);
-    assert_eq!(line["use"]["sequence"], 1);
+    assert_eq!((&line["use"]["sequence"], &line["use"]["time"]), (&1.into(), &1_795_515_057.into()));
     assert_eq!(line["chain"]["sequence"], 2);
     assert!(line["identity"].is_string() && line["httpStatusCode"].is_number());
 }

@@ -33,7 +33,10 @@ fn ca_signer() -> SystemSigner {
         Box::pin(async move {
             let digest = Digest::import_less_safe(&sha256, &SHA256).map_err(|_| Error::MethodNotAllowed)?;
             let signature = key.sign_digest(&digest).map_err(|_| Error::MethodNotAllowed)?;
-            Ok((signature.as_ref().to_vec(), UseStamp { chain: [1; 16], sequence: 1, hash: [2; 32] }))
+            Ok((
+                signature.as_ref().to_vec(),
+                UseStamp { chain: [1; 16], sequence: 1, hash: [2; 32], time: Timestamp(0) },
+            ))
         })
     })
 }

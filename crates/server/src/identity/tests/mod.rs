@@ -141,7 +141,7 @@ fn signer(key: &Arc<KeyPair>) -> SystemSigner {
             let digest = Digest::import_less_safe(&sha256, &SHA256).map_err(|_| Error::MethodNotAllowed)?;
             let mut signature = vec![0; key.public_modulus_len()];
             key.sign_digest(&RSA_PKCS1_SHA256, &digest, &mut signature).map_err(|_| Error::MethodNotAllowed)?;
-            Ok((signature, UseStamp { chain: [1; 16], sequence: 1, hash: [2; 32] }))
+            Ok((signature, UseStamp { chain: [1; 16], sequence: 1, hash: [2; 32], time: Timestamp(0) }))
         })
     })
 }
