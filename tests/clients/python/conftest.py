@@ -124,6 +124,8 @@ class Server:
         """A session with a valid token; paths are given below the HSM's URL."""
         session = requests.Session()
         session.verify = self.env["STRONGROOM_CA"]
+        # Else a CA bundle named in the environment goes before this one.
+        session.trust_env = False
         session.headers["Authorization"] = "Bearer " + (token or self.token())
         return session
 
