@@ -292,3 +292,58 @@ fn at_most(value: &[u8], name: ValueName) -> Result<(), HsmError> {
 fn exactly<const N: usize>(value: Option<&[u8]>, name: ValueName) -> Result<[u8; N], HsmError> {
     value.and_then(|v| v.try_into().ok()).ok_or(HsmError::BadLength(name))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// The rule written plainly, to hold the constant-time one against.
+    fn plainly(block: &[u8]) -> Option<usize> {
+        let count = usize::from(*block.last()?);
+        let padded = (1..=BLOCK).contains(&count) && block[BLOCK - count..].iter().all(|b| usize::from(*b) == count);
+        padded.then_some(count)
+    }
+
+    #[test]
+    fn padding_is_read_as_the_plain_rule_reads_it() {
+        for count in 0..=255_u8 {
+            let mut block = [count; BLOCK];
+            assert_eq!(padding_of(&block).ok(), plainly(&block), "all {count}");
+            for at in 0..BLOCK {
+                block[at] ^= 0x40;
+                assert_eq!(padding_of(&block).ok(), plainly(&block), "{count} with byte {at} changed");
+                block[at] ^= 0x40;
+            }
+            let mut filled = [0; BLOCK];
+            for byte in filled.iter_mut().rev().take(usize::from(count)) {
+                *byte = count;
+            }
+            filled[BLOCK - 1] = count;
+            assert_eq!(padding_of(&filled).ok(), plainly(&filled), "{count} bytes of {count}");
+        }
+        assert_eq!(padding_of(&[]), Err(HsmError::Undecryptable));
+    }
+
+    #[test]
+    fn every_length_survives_padding_and_wrapping() {
+        for bits in [128, 192, 256] {
+            let key = OctKey::generate(bits).unwrap();
+            for len in 0..80 {
+                let value: Vec<u8> = (0..len).collect();
+                let ciphertext = key.cbc_encrypt(&value, Some(&[1; BLOCK]), true).unwrap();
+                assert!(key.cbc_decrypt(&ciphertext, Some(&[1; BLOCK]), true).unwrap().same_as(&value));
+                let Ok(wrapped) = key.wrap_padded(&value) else {
+                    assert!(value.is_empty());
+                    continue;
+                };
+                assert!(key.unwrap_padded(&wrapped).unwrap().same_as(&value));
+                for bit in 0..wrapped.len() * 8 {
+                    let mut changed = wrapped.clone();
+                    changed[bit / 8] ^= 1 << (bit % 8);
+                    assert_eq!(key.unwrap_padded(&changed).err(), Some(HsmError::Undecryptable));
+                }
+            }
+        }
+    }
+}

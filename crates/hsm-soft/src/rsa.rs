@@ -25,8 +25,9 @@ use zeroize::Zeroizing;
 
 /// 65537, the only public exponent.
 const EXPONENT: &[u8] = &[1, 0, 1];
-/// Top bits in which the primes must differ (FIPS 186-5, A.1.3), as whole bytes rounded up.
-const PRIMES_DIFFER_IN: usize = 13;
+/// Top bytes of the primes' difference, one of which must not be zero: at least the distance that FIPS 186-5, A.1.3, asks for
+/// (there 100 bits, here 96).
+const PRIMES_DIFFER_IN: usize = 12;
 
 /// How a signature is padded.
 #[derive(Clone, Copy)]
@@ -270,7 +271,54 @@ fn is_prime(number: &[u8]) -> bool {
     crypto_primes::is_prime(Flavor::Any, &*number)
 }
 
-/// Whether two numbers of equal length differ in their top bits, so that Fermat's method finds neither.
+/// Whether the difference of two numbers of equal length is so large that Fermat's method finds neither.
 fn far_apart(p: &[u8], q: &[u8]) -> bool {
-    p.get(..PRIMES_DIFFER_IN) != q.get(..PRIMES_DIFFER_IN)
+    let (larger, smaller) = if p > q { (p, q) } else { (q, p) };
+    let mut difference = Zeroizing::new(vec![0; larger.len()]);
+    let mut borrow = false;
+    for (out, (a, b)) in difference.iter_mut().zip(larger.iter().zip(smaller)).rev() {
+        let (partial, first) = a.overflowing_sub(*b);
+        let (digit, second) = partial.overflowing_sub(u8::from(borrow));
+        *out = digit;
+        borrow = first || second;
+    }
+    difference.iter().take(PRIMES_DIFFER_IN).any(|byte| *byte != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_faulty_signature_never_leaves() {
+        let key = RsaKey::generate(KeySize::Rsa2048).unwrap();
+        let digest = [7; 64];
+        for hash in [Digest::Sha256, Digest::Sha384, Digest::Sha512] {
+            for scheme in [Scheme::Pkcs1, Scheme::Pss] {
+                let sign = || key.sign(scheme, hash, &digest[..hash.size()]);
+                for bit in [0, 1, 1024, 2047] {
+                    fault::BIT.set(Some(bit));
+                    assert_eq!(sign(), Err(HsmError::SelfCheck), "bit {bit}");
+                }
+                fault::BIT.set(None);
+                assert!(sign().is_ok());
+            }
+        }
+        fault::BIT.set(Some(5));
+        assert_eq!(key.pairwise(), Err(HsmError::SelfCheck));
+        fault::BIT.set(None);
+    }
+
+    #[test]
+    fn near_primes_are_seen_across_a_carry_too() {
+        let number = |top: u8, rest: u8| [vec![0xc0, top], vec![rest; 126]].concat();
+        assert!(!far_apart(&number(1, 0), &number(0, 0xff)), "neighbours that share no byte");
+        assert!(!far_apart(&number(1, 0), &number(1, 0)));
+        let mut other = number(1, 0);
+        other[PRIMES_DIFFER_IN] = 0xff;
+        assert!(!far_apart(&number(1, 0), &other));
+        other[PRIMES_DIFFER_IN - 1] = 1;
+        assert!(far_apart(&number(1, 0), &other) && far_apart(&other, &number(1, 0)));
+    }
 }

@@ -39,6 +39,13 @@ def children(pid):
     return found
 
 
+def alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 class Server:
     """One `strongroom dev` with its folder; it can be stopped, killed and started again."""
 
@@ -90,8 +97,13 @@ class Server:
     def kill(self, role):
         """kill -9 of the keeper, or of every child of a role."""
         if role == "keeper":
+            offspring = [pid for pids in self.children().values() for pid in pids]
             self.process.kill()
             self.process.wait(30)
+            limit = time.monotonic() + 5
+            while any(alive(pid) for pid in offspring):
+                assert time.monotonic() < limit, "a child outlived its keeper"
+                time.sleep(0.01)
             return
         for pid in self.children()[role]:
             with contextlib.suppress(ProcessLookupError):
@@ -123,9 +135,8 @@ class Server:
     def session(self, token=None):
         """A session with a valid token; paths are given below the HSM's URL."""
         session = requests.Session()
+        session.trust_env = False  # or the machine's REQUESTS_CA_BUNDLE would count more than `verify`
         session.verify = self.env["STRONGROOM_CA"]
-        # Else a CA bundle named in the environment goes before this one.
-        session.trust_env = False
         session.headers["Authorization"] = "Bearer " + (token or self.token())
         return session
 
