@@ -21,7 +21,7 @@ use strongroom_model::role::{RoleAssignment, RoleDefinition};
 use strongroom_model::{
     Algorithm, Clock, DataAction, KeyName, KeySpec, KeyVersion, PoolName, Principal, Result, RoleScope, SecretBytes,
 };
-use strongroom_store::Store;
+use strongroom_store::{Store, StoreError};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -46,7 +46,7 @@ pub struct EngineParts {
 pub enum StartError {
     /// The store failed.
     #[error("the store cannot be used: {0}")]
-    Store(#[from] strongroom_store::StoreError),
+    Store(#[from] StoreError),
     /// A partition failed.
     #[error("a partition cannot be used: {0}")]
     Hsm(#[from] strongroom_hsm::HsmError),
@@ -243,6 +243,11 @@ impl Engine {
     /// Whether every open pool can sign now (each partition answers a self-test or a use within its time).
     pub async fn ready(&self) -> Result<()> {
         self.core.ready().await
+    }
+
+    /// Whether the store takes a change now: not while its disk is full, nor after it failed.
+    pub async fn store_takes_changes(&self) -> std::result::Result<(), StoreError> {
+        self.core.store_takes_changes().await
     }
 
     // ----- the product's own keys and documents, in pool `system` -----

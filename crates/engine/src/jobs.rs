@@ -12,7 +12,7 @@ use strongroom_hsm::verbs::Checkpoint;
 use strongroom_model::audit::{Actor, AuditRecord};
 use strongroom_model::error::{Error, Result};
 use strongroom_model::{KeyName, Timestamp};
-use strongroom_store::CHANGES_MAX;
+use strongroom_store::{CHANGES_MAX, Condition, Revision, StoreError};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
@@ -211,6 +211,16 @@ impl Core {
             proof.unwrap_or(Err(HsmError::Lost))?;
         }
         Ok(())
+    }
+
+    /// See [`crate::Engine::store_takes_changes`].
+    pub(crate) async fn store_takes_changes(&self) -> std::result::Result<(), StoreError> {
+        // A commit that cannot hold goes all the way to the disk's door and writes nothing.
+        let never = Condition::Unchanged(paths::OUTBOX.to_vec(), Revision(u64::MAX));
+        match self.records.store.commit(vec![never], Vec::new()).await {
+            Ok(_) | Err(StoreError::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// See [`crate::Engine::stop`].

@@ -53,10 +53,10 @@ pub enum Error {
     #[error("throttled")]
     Throttled,
     /// A part of this node cannot work now: 503.
-    #[error("unavailable: {0:?}")]
+    #[error("{0}")]
     Unavailable(Unavailable),
     /// Our fault: 500; the details are in the log under the request id.
-    #[error("internal error: {0:?}")]
+    #[error("internal error: {0}")]
     Internal(Internal),
 }
 
@@ -229,31 +229,41 @@ pub enum Conflict {
 }
 
 /// Which part cannot work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// The store takes no changes or cannot be read.
+    #[error("the store cannot be read or changed: its disk is full or failed, or the file is damaged; see the log")]
     Store,
     /// The pool's partition is not there.
+    #[error("a partition is not there")]
     Partition,
     /// The audit log cannot be written.
+    #[error("the audit log cannot be written")]
     Audit,
     /// The node is stopping.
+    #[error("the node is stopping")]
     Stopping,
     /// The pool is sealed.
+    #[error("the pool is sealed")]
     Sealed,
 }
 
 /// What of ours broke.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Internal {
     /// A record does not open or decode.
+    #[error("a record of the store is damaged or was edited; restore the store from a backup")]
     CorruptRecord,
     /// The partition answered something else than was asked.
+    #[error("the partition answered something else than was asked")]
     PartitionProtocol,
     /// A cryptographic self-check failed: no result leaves.
+    #[error("a cryptographic self-check failed")]
     SelfCheck,
     /// A handler panicked.
+    #[error("a handler panicked")]
     Panic,
     /// A value could not be encoded.
+    #[error("a value could not be encoded")]
     Encoding,
 }

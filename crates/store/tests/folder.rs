@@ -258,3 +258,13 @@ fn compaction_gives_back_room_and_keeps_records() {
     assert!(entries.iter().all(|entry| entry.value == vec![entry.path[0]; 64 * 1024]));
     assert_eq!(wait(store.snapshot()).unwrap().revision(), last);
 }
+
+#[test]
+fn an_emptied_file_is_damage_and_no_new_store() {
+    let (_outer, folder) = place();
+    drop(open(&folder).unwrap());
+    fs::write(folder.join(FILE_NAME), b"").unwrap();
+    let error = refusal(&folder);
+    assert!(matches!(error, OpenError::Damaged { .. }) && error.to_string().contains("it is empty"), "{error}");
+    assert_eq!(fs::read(folder.join(FILE_NAME)).unwrap(), b"", "nothing was begun in it");
+}

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use strongroom_engine::Engine;
 use strongroom_model::error::{Error, Unavailable};
+use strongroom_store::StoreError;
 use tokio::sync::Mutex;
 
 /// How long an answer of readiness is good for.
@@ -54,6 +55,13 @@ pub enum ServiceError {
     Challenge(String),
 }
 
+/// What the engine proved at the last question.
+#[derive(Clone)]
+struct Proofs {
+    keys: Result<(), Error>,
+    store: Result<(), StoreError>,
+}
+
 /// The service; shared by all workers.
 pub struct Service {
     pub(super) engine: Arc<Engine>,
@@ -67,7 +75,7 @@ pub struct Service {
     /// The audience of tokens for managed HSMs.
     pub(super) hsm_audience: String,
     body_timeout: Duration,
-    readiness: Mutex<Option<(Instant, Result<(), Error>)>>,
+    readiness: Mutex<Option<(Instant, Proofs)>>,
     stopping: AtomicBool,
 }
 
@@ -113,9 +121,21 @@ impl Service {
         self.stopping.store(true, Ordering::Release);
     }
 
-    /// How the audit log is.
-    pub(super) fn audit_state(&self) -> AuditState {
-        self.audit.state()
+    /// What is wrong with the audit log; asks nobody, so it never waits.
+    pub(super) fn audit_trouble(&self) -> Vec<String> {
+        match self.audit.state() {
+            AuditState::Healthy => Vec::new(),
+            state @ (AuditState::Degraded(_) | AuditState::Failed(_)) => vec![format!("audit log {state}")],
+        }
+    }
+
+    /// Why changes are refused.
+    pub(super) async fn degraded(&self) -> Vec<String> {
+        let mut reasons = self.audit_trouble();
+        if let Err(error) = self.proofs().await.store {
+            reasons.push(format!("store: {error}; changes are refused"));
+        }
+        reasons
     }
 
     /// Why this node cannot do its work; nothing when it can sign and can audit.
@@ -124,27 +144,37 @@ impl Service {
         if self.stopping.load(Ordering::Acquire) {
             reasons.push(Error::Unavailable(Unavailable::Stopping).to_string());
         }
-        if let Err(error) = self.can_sign().await {
+        let proofs = self.proofs().await;
+        if let Err(error) = proofs.keys {
             reasons.push(format!("keys: {error}"));
         }
-        match self.audit_state() {
+        match proofs.store {
+            // Keys can be used all the same.
+            Ok(()) | Err(StoreError::Full) => {}
+            Err(error) => reasons.push(format!("store: {error}")),
+        }
+        match self.audit.state() {
             AuditState::Healthy | AuditState::Degraded(_) => {}
             failed @ AuditState::Failed(_) => reasons.push(format!("audit log {failed}")),
         }
         reasons
     }
 
-    /// Asks the engine at most once a second, however many ask here.
-    async fn can_sign(&self) -> Result<(), Error> {
+    /// What the engine proves; it is asked at most once a second, however many ask here.
+    async fn proofs(&self) -> Proofs {
         let mut known = self.readiness.lock().await;
-        if let Some((at, result)) = &*known
+        if let Some((at, proofs)) = &*known
             && at.elapsed() < READINESS_AGE
         {
-            return result.clone();
+            return proofs.clone();
         }
-        let asked = tokio::time::timeout(READINESS_TIME, self.engine.ready()).await;
-        let result = asked.unwrap_or(Err(Error::Unavailable(Unavailable::Partition)));
-        *known = Some((Instant::now(), result.clone()));
-        result
+        let keys = tokio::time::timeout(READINESS_TIME, self.engine.ready()).await;
+        let store = tokio::time::timeout(READINESS_TIME, self.engine.store_takes_changes()).await;
+        let proofs = Proofs {
+            keys: keys.unwrap_or(Err(Error::Unavailable(Unavailable::Partition))),
+            store: store.unwrap_or(Err(StoreError::Unknown)),
+        };
+        *known = Some((Instant::now(), proofs.clone()));
+        proofs
     }
 }

@@ -103,6 +103,10 @@ impl Folder {
             return Err(OpenError::NotAFile { path: path.to_path_buf() });
         }
         check(&found, path, FILE_MODE)?;
+        if found.st_size == 0 {
+            // Laid out under another name, it never was empty; redb would begin a new store in it.
+            return Err(OpenError::Damaged { path: path.to_path_buf(), detail: "it is empty".to_owned() });
+        }
         Ok(Some(File::from(file)))
     }
 }

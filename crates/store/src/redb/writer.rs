@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::tables;
 use crate::history::History;
-use crate::{CHANGES_MAX, COMMIT_BYTES_MAX, Change, Condition, Revision, StoreError};
+use crate::{Change, Condition, Revision, StoreError};
 
 /// Commits that share a sync, at most.
 const BATCH_COMMITS_MAX: usize = 1024;
@@ -24,9 +24,13 @@ const BATCH_SETTLES_FROM: usize = 16;
 pub(super) const SETTLE_AFTER: Duration = Duration::from_millis(20);
 /// Bytes a change can cost on the disk besides its own: a copied path of pages in three trees.
 const CHANGE_PAGES_BYTES: u64 = 16 * 1024;
-/// Free bytes below which nothing is written: what the largest batch can cost, twice.
-pub(super) const ROOM_MIN: u64 = 2
-    * ((BATCH_CHANGES_MAX + CHANGES_MAX) as u64 * CHANGE_PAGES_BYTES + 2 * (BATCH_BYTES_MAX + COMMIT_BYTES_MAX) as u64);
+/// Free bytes that stay free behind every batch: for the store's own pages, and because others write to the disk too.
+const ROOM_KEPT: u64 = 16 * 1024 * 1024;
+
+/// Free bytes without which a batch is not begun: what it can cost, twice, and what stays free.
+pub(super) fn room_for(changes: usize, bytes: usize) -> u64 {
+    ROOM_KEPT + 2 * (changes as u64 * CHANGE_PAGES_BYTES + 2 * bytes as u64)
+}
 
 /// How many bytes the file could still take.
 pub(super) type Room = Box<dyn Fn() -> std::io::Result<u64> + Send>;
@@ -101,7 +105,7 @@ impl Writer {
                 bytes += next.bytes();
                 batch.push(next);
             }
-            self.serve(batch);
+            self.serve(batch, room_for(changes, bytes));
         }
     }
 
@@ -120,7 +124,7 @@ impl Writer {
     /// Writes the allocator's state, unless there is no room for it.
     fn settle(&mut self) {
         self.settled = true;
-        if self.ready().is_err() {
+        if self.ready(room_for(0, 0)).is_err() {
             return;
         }
         let written = self.database.begin_write().map_err(::redb::Error::from).and_then(|mut writing| {
@@ -132,8 +136,8 @@ impl Writer {
         }
     }
 
-    fn serve(&mut self, mut batch: Vec<Request>) {
-        if let Err(error) = self.ready() {
+    fn serve(&mut self, mut batch: Vec<Request>, needed: u64) {
+        if let Err(error) = self.ready(needed) {
             batch.into_iter().for_each(|request| request.answer(Err(error)));
             return;
         }
@@ -163,10 +167,10 @@ impl Writer {
     }
 
     /// Whether anything may be written now. A write that runs out of room half-way would be a failed one.
-    fn ready(&self) -> Result<(), StoreError> {
+    fn ready(&self, needed: u64) -> Result<(), StoreError> {
         self.failure.check()?;
         match (self.room)() {
-            Ok(room) if room < ROOM_MIN => Err(StoreError::Full),
+            Ok(room) if room < needed => Err(StoreError::Full),
             Ok(_) => Ok(()),
             Err(error) => {
                 tracing::warn!(%error, "the free room of the store's disk cannot be read");

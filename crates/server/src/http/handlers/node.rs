@@ -1,6 +1,5 @@
 //! What this node tells about itself: whether it lives, and whether it can do its work.
 
-use crate::audit::AuditState;
 use crate::http::service::Service;
 use serde::Serialize;
 use std::future::Future;
@@ -27,10 +26,7 @@ struct Report<'a> {
 
 /// `GET /healthz`: the process lives and answers; what is wrong stands beside it, since a restart would not mend it.
 pub fn health(service: Arc<Service>) -> Pin<Box<dyn Future<Output = NodeAnswer> + Send>> {
-    Box::pin(async move {
-        let audit = service.audit_state();
-        answer(200, "healthy", degraded(audit))
-    })
+    Box::pin(async move { answer(200, "healthy", service.audit_trouble()) })
 }
 
 /// `GET /readyz`: can sign and can audit.
@@ -38,18 +34,11 @@ pub fn readiness(service: Arc<Service>) -> Pin<Box<dyn Future<Output = NodeAnswe
     Box::pin(async move {
         let reasons = service.not_ready().await;
         if reasons.is_empty() {
-            answer(200, "ready", degraded(service.audit_state()))
+            answer(200, "ready", service.degraded().await)
         } else {
             report(503, "not ready", reasons)
         }
     })
-}
-
-fn degraded(audit: AuditState) -> Vec<String> {
-    match audit {
-        AuditState::Healthy => Vec::new(),
-        AuditState::Degraded(_) | AuditState::Failed(_) => vec![format!("audit log {audit}")],
-    }
 }
 
 fn answer(status: u16, good: &str, reasons: Vec<String>) -> NodeAnswer {

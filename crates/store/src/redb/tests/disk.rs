@@ -1,5 +1,6 @@
 //! A disk that fails when told to, and forgets what was not synced when its machine loses power.
 
+use std::collections::HashSet;
 use std::io::{Error, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -44,6 +45,8 @@ struct State {
     given_up: usize,
     writes: u64,
     reads: u64,
+    /// Sectors that were ever written to: those that cost room.
+    touched: HashSet<usize>,
     write_fault: Option<(u64, Fault)>,
     read_fault: Option<u64>,
     /// Whether a write, sync or change of length failed.
@@ -69,6 +72,11 @@ impl Disk {
     pub(super) fn counts(&self) -> (u64, u64) {
         let state = self.state();
         (state.writes, state.reads)
+    }
+
+    /// Bytes that the file takes on a disk that gives room to what is written only.
+    pub(super) fn touched(&self) -> u64 {
+        (self.state().touched.len() * SECTOR) as u64
     }
 
     pub(super) fn failed(&self) -> bool {
@@ -135,6 +143,7 @@ impl State {
     fn write(&mut self, offset: u64, bytes: &[u8]) {
         let start = offset as usize;
         self.seen[start..start + bytes.len()].copy_from_slice(bytes);
+        self.touched.extend(start / SECTOR..(start + bytes.len()).div_ceil(SECTOR));
         self.unsynced.push(Unsynced::Bytes(offset, bytes.to_vec()));
     }
 }
