@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 /// A Managed HSM that you own, wire-compatible with Azure Key Vault Managed HSM.
 #[derive(Parser)]
-#[command(name = "strongroom", version, about, max_term_width = 100)]
+#[command(name = "strongroom", version, max_term_width = 100)]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]

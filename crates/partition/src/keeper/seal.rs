@@ -21,9 +21,12 @@ const STORE_PREFIX: &str = "store";
 pub enum SealError {
     /// There is none, and none is to be made.
     #[error(
-        "there is no seal file at {0}: restore it from its backup, or start with `--create-seal` for a new data folder"
+        "there is no seal file at {0}: restore it from its backup, or make one for a new data folder (`strongroom seal create {0}`)"
     )]
     Missing(PathBuf),
+    /// There is something where a new one was to be made.
+    #[error("the seal file {0} exists already: it is never overwritten, since without it every key is lost")]
+    Exists(PathBuf),
     /// There is none, but a store that was made under one.
     #[error(
         "there is no seal file at {seal}, but {data} holds a store that was made under one: restore the seal file from its backup"
@@ -93,7 +96,10 @@ pub(super) fn open(path: &Path, data: &Path, create: bool) -> Result<Seal, SealE
 
 /// Makes a seal file with new random keys at `path`, where nothing may be yet.
 pub fn create_seal(path: &Path) -> Result<(), SealError> {
-    make(path).map_err(|error| SealError::Io(path.to_owned(), error))
+    make(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => SealError::Exists(path.to_owned()),
+        _ => SealError::Io(path.to_owned(), error),
+    })
 }
 
 /// Follows links as far as the paths exist, so that a link into the data folder is found out.

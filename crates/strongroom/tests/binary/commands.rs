@@ -54,6 +54,12 @@ fn principals_are_added_listed_and_kept_out() {
 }
 
 #[test]
+fn help_says_what_the_program_is() {
+    let help = succeeded(strongroom().arg("--help"));
+    assert!(help.starts_with("A Managed HSM that you own"), "{help}");
+}
+
+#[test]
 fn a_closed_pipe_panics_nobody() {
     for arguments in [&["--help"][..], &["--version"], &["seal", "create", "/dev/null/x"]] {
         let mut child = strongroom().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -139,7 +139,7 @@ fn what_is_wrong_is_named_with_what_to_do() {
     site.write(&good);
     site.make_seal();
     let error = refused(strongroom().args(["seal", "create"]).arg(site.path("seal")), 78);
-    assert!(error.contains("exists"), "{error}");
+    assert!(error.contains("exists already: it is never overwritten"), "{error}");
     set_mode(&site.path("data"), 0o770);
     assert!(refused(&mut site.command(), 78).contains("chmod 0700"));
     set_mode(&site.path("data"), 0o700);
