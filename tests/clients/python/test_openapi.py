@@ -1,0 +1,157 @@
+"""Azure's own API description as judge: generated requests, well-formed and bent, and answers checked against its schemas."""
+
+import json
+import os
+import pathlib
+
+import pytest
+from conftest import ROOT
+from hypothesis import HealthCheck, Phase, given, seed, settings, strategies as st
+from jsonschema import Draft4Validator
+
+SHARED = pathlib.Path(os.environ.get("STRONGROOM_SHARED", ROOT.parent / "shared"))
+SPEC = SHARED / "spec" / "data-plane" / "stable" / "2026-04-01"
+VERSION = "2026-04-01"
+EXAMPLES = 12 * int(os.environ.get("STRONGROOM_ROUNDS", "1"))
+SECONDS = 20  # RSA keys of 4096 bits take a while.
+KEYS = {"rsa": {"kty": "RSA-HSM"}, "ec": {"kty": "EC-HSM"}, "oct": {"kty": "oct-HSM", "key_size": 256}}
+
+
+def schema(spec, node, answer):
+    """A Swagger 2.0 schema as JSON Schema, references resolved, to a depth at which errors no longer nest."""
+    def walk(node, depth):
+        if isinstance(node, list):
+            return [walk(item, depth) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            if depth > 8:
+                return {}
+            return walk(spec["definitions"][node["$ref"].rsplit("/", 1)[1]], depth + 1)
+        out = {name: walk(value, depth) for name, value in node.items()
+               if name in ("type", "properties", "required", "items", "additionalProperties", "allOf",
+                           "minimum", "maximum", "minLength", "maxLength", "maxItems", "minItems", "pattern")}
+        if isinstance(node.get("properties"), dict):
+            out["properties"] = {name: walk(value, depth) for name, value in node["properties"].items()}
+        if "enum" in node and not (node.get("x-ms-enum") or {}).get("modelAsString"):
+            out["enum"] = node["enum"]
+        elif "enum" in node and not answer:
+            out = {"anyOf": [{"enum": node["enum"]}, {"type": "string", "maxLength": 12}]}
+        if answer and isinstance(out.get("type"), str):
+            out["type"] = [out["type"], "null"]
+        return out
+    return walk(node, 0)
+
+
+def operations():
+    if not SPEC.is_dir():
+        return []
+    found = []
+    for file in "keys", "administration":
+        spec = json.loads((SPEC / f"{file}.json").read_text())
+        for path, methods in spec["paths"].items():
+            for method, operation in methods.items():
+                body = next((p["schema"] for p in operation.get("parameters", []) if p.get("in") == "body"), None)
+                answers = {int(code): schema(spec, answer["schema"], True) if "schema" in answer else None
+                           for code, answer in operation["responses"].items() if code.isdigit()}
+                request = schema(spec, body, False) if body else None
+                found.append(pytest.param(method, path, request, answers, id=f"{method.upper()} {path}"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def session(server):
+    session = server.session()
+    for name, body in KEYS.items():
+        made = session.post(f"{server.hsm}/keys/openapi-{name}/create?api-version={VERSION}", json=body, timeout=SECONDS)
+        assert made.status_code == 200, made.text
+    return session
+
+
+def segment(name):
+    if name == "scope":
+        return st.sampled_from(["", "/", "keys", "keys/openapi-ec", "%2Fkeys%2Fopenapi-rsa", "elsewhere"])
+    if name in ("key-name", "keyName"):
+        return st.sampled_from([f"openapi-{kind}" for kind in KEYS] * 3 + ["openapi-other", "under_score", "a%20b"])
+    if name == "key-version":
+        return st.sampled_from(["", "", "", "0" * 32, "short"])
+    return st.sampled_from(["11111111-2222-3333-4444-555555555555", "21dbd100-6940-42c2-9190-5d6cb909625b", "odd"])
+
+
+def check(answer, answers, what):
+    assert answer.status_code < 500, (what, answer.text)
+    if answer.status_code in answers:
+        shape = answers[answer.status_code]
+        if shape is None:
+            assert answer.content == b"", what
+            return
+        assert answer.headers["Content-Type"] == "application/json; charset=utf-8", what
+        problems = [f"{'/'.join(map(str, p.path))}: {p.message[:200]}" for p in Draft4Validator(shape).iter_errors(answer.json())]
+        assert not problems, (what, problems)
+        return
+    assert 400 <= answer.status_code, (what, answer.status_code, answer.text)
+    assert answer.headers["Content-Type"] == "application/json; charset=utf-8", what
+    error = answer.json()
+    assert set(error) == {"error"} and {"code", "message"} <= set(error["error"]) <= {"code", "message", "innererror"}, what
+    assert all(isinstance(error["error"][member], str) and error["error"][member] for member in ("code", "message")), what
+    assert error["error"]["message"].endswith(f"(Activity ID: {answer.headers['x-ms-request-id']})"), what
+
+
+@pytest.mark.skipif(not SPEC.is_dir(), reason=f"NO API DESCRIPTION: {SPEC} is absent (set STRONGROOM_SHARED)")
+def test_the_description_is_read():
+    assert len(operations()) > 40
+
+
+@pytest.mark.parametrize(("method", "path", "request_shape", "answers"), operations())
+def test_operation(server, session, method, path, request_shape, answers):
+    names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+    bodies = st.just(None) if request_shape is None else st.one_of(well_formed(request_shape), bent(request_shape))
+
+    @seed(20260401)
+    @settings(max_examples=EXAMPLES, deadline=None, database=None, phases=[Phase.generate],
+              suppress_health_check=list(HealthCheck))
+    @given(st.fixed_dictionaries({name: segment(name) for name in names}), bodies)
+    def run(values, body):
+        url = path
+        for name, value in values.items():
+            url = url.replace("{" + name + "}", value)
+        text = None if request_shape is None else json.dumps(body)
+        answer = session.request(method, f"{server.hsm}{url}?api-version={VERSION}", data=text, timeout=SECONDS,
+                                 headers={"Content-Type": "application/json"})
+        check(answer, answers, f"{method.upper()} {url} {text}")
+
+    run()
+
+
+TEXTS = st.one_of(st.sampled_from(["", "AA", "A" * 43, "A" * 86, "P90D", "P2Y", "/", "EC", "RSA", "oct", "sign", "ES256"]),
+                  st.text(max_size=20))
+STRANGE = st.sampled_from([None, [], {}, "text", "\0", 1, -1, 1.5, 2**63, True, [None], {"unknown": 1}])
+
+
+def well_formed(shape, value=st.nothing()):
+    """Values of a schema, of the few kinds that the description uses; `value` may stand in for any member."""
+    if "anyOf" in shape:
+        return st.one_of(value, *(well_formed(one) for one in shape["anyOf"]))
+    if "enum" in shape:
+        return st.sampled_from(shape["enum"])
+    match shape.get("type"):
+        case "object" if "properties" in shape:
+            members = {name: st.one_of(well_formed(member), value) for name, member in shape["properties"].items()}
+            needed = {name: members.pop(name) for name in shape.get("required", [])}
+            return st.fixed_dictionaries(needed, optional=members)
+        case "object":
+            return st.dictionaries(st.text(max_size=5), TEXTS, max_size=3)
+        case "array":
+            return st.lists(well_formed(shape.get("items", {})), max_size=3)
+        case "integer":
+            return st.one_of(st.sampled_from([0, 1, 128, 256, 2048, 4096, 65537]), st.integers(-(2**63), 2**64))
+        case "boolean":
+            return st.booleans()
+        case "string":
+            return TEXTS
+    return STRANGE
+
+
+def bent(shape):
+    """Bodies with members of the wrong type, or which are no objects at all."""
+    return st.one_of(well_formed(shape, STRANGE), well_formed(shape, STRANGE), STRANGE)
