@@ -32,16 +32,16 @@ fn check_policy(policy: &RotationPolicy) -> Result<()> {
     let range = |parameter, min, max| Error::BadParameter(BadParameter::Range { parameter, min, max });
     let expiry = policy.expiry.as_ref().map(|e| e.days);
     if expiry.is_some_and(|days| days < ROTATION_DAYS_MIN) {
-        return Err(range("expiryTime", ROTATION_DAYS_MIN, i64::MAX));
+        return Err(range("expiryTime (in days)", ROTATION_DAYS_MIN, i64::MAX));
     }
     match &policy.rotate {
         Some(RotateTrigger::AfterCreate(after)) if after.days < ROTATION_DAYS_MIN => {
-            Err(range("timeAfterCreate", ROTATION_DAYS_MIN, i64::MAX))
+            Err(range("timeAfterCreate (in days)", ROTATION_DAYS_MIN, i64::MAX))
         }
         Some(RotateTrigger::BeforeExpiry(before)) => match expiry {
             None => Err(Error::BadParameter(BadParameter::Missing("expiryTime"))),
             Some(expiry) if before.days > expiry - ROTATION_DAYS_MIN => {
-                Err(range("timeBeforeExpiry", 0, expiry - ROTATION_DAYS_MIN))
+                Err(range("timeBeforeExpiry (in days)", 0, expiry - ROTATION_DAYS_MIN))
             }
             Some(_) => Ok(()),
         },

@@ -176,8 +176,14 @@ fn bad_parameter(parameter: &BadParameter) -> String {
         BadParameter::NotAllowed(name) => format!("Parameter {name} is not allowed here."),
         BadParameter::Length { parameter: "count", min, max } => range_of("GetRandomBytesRequest: count", min, max),
         BadParameter::Range { parameter: "count", min, max } => range_of("GetRandomBytesRequest: count", min, max),
+        BadParameter::Length { parameter, min, max } if min == max => {
+            format!("The length of parameter {parameter} must be {min}.")
+        }
         BadParameter::Length { parameter, min, max } => {
             format!("The length of parameter {parameter} must be between {min} and {max}.")
+        }
+        BadParameter::Range { parameter, min, max: i64::MAX } => {
+            format!("Parameter {parameter} must be at least {min}.")
         }
         BadParameter::Range { parameter, min, max } => {
             format!("Parameter {parameter} must be between {min} and {max}.")

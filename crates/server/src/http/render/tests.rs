@@ -22,6 +22,8 @@ fn bad_parameters() -> Vec<BadParameter> {
         B::NotAllowed("iv"),
         B::Length { parameter: "tags", min: 0, max: 15 },
         B::Length { parameter: "count", min: 1, max: 128 },
+        B::Length { parameter: "value", min: 32, max: 32 },
+        B::Range { parameter: "expiryTime (in days)", min: 28, max: i64::MAX },
         B::Range { parameter: "maxresults", min: 1, max: 25 },
         B::Range { parameter: "count", min: 1, max: 128 },
         B::AlgorithmMismatch { algorithm: Algorithm::Es256, operation: Operation::Sign, spec: KeySpec::Rsa2048 },
