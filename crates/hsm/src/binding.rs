@@ -10,7 +10,7 @@ use strongroom_model::key::{KeyOp, KeyOps, KeySpec, Operation, Origin};
 use strongroom_model::{KeyVersion, PoolId, VaultId};
 
 /// What a sealed key is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum KeyKind {
     /// A customer's key.
     Customer = 1,

@@ -268,3 +268,29 @@ fn an_emptied_file_is_damage_and_no_new_store() {
     assert!(matches!(error, OpenError::Damaged { .. }) && error.to_string().contains("it is empty"), "{error}");
     assert_eq!(fs::read(folder.join(FILE_NAME)).unwrap(), b"", "nothing was begun in it");
 }
+
+#[test]
+fn a_damaged_page_is_an_error_and_never_a_panic() {
+    let (_outer, folder) = place();
+    let store = open(&folder).unwrap();
+    for number in 0..200_u8 {
+        put(&store, &[number], &[number; 300]);
+    }
+    drop(store);
+    let file = folder.join(FILE_NAME);
+    let whole = fs::read(&file).unwrap();
+    // The first byte of a page is its kind.
+    for page in (4096..whole.len()).step_by(4096).filter(|at| matches!(whole[*at], 1 | 2)) {
+        let mut changed = whole.clone();
+        changed[page] ^= 0x40;
+        fs::write(&file, changed).unwrap();
+        if let Ok(store) = open(&folder) {
+            for number in 0..200_u8 {
+                if let Ok(Some(entry)) = wait(store.get(&[number])) {
+                    assert_eq!(entry.value, vec![number; 300]);
+                }
+            }
+            let _ = wait(store.scan(b"", &[0xff], 1000));
+        }
+    }
+}

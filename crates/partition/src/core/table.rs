@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use strongroom_hsm::verbs::BlobId;
-use strongroom_hsm::{Binding, HsmError};
+use strongroom_hsm::{Binding, HsmError, KeyKind};
 use strongroom_model::{KeyVersion, VaultId};
 
 /// Opened keys held at once; a parsed RSA key takes about 5 KiB of locked memory.
@@ -42,6 +42,7 @@ impl<K> Shard<K> {
 /// One version of one key, whatever its generation.
 #[derive(PartialEq, Eq, Hash)]
 struct Identity {
+    kind: KeyKind,
     vault: VaultId,
     name: String,
     version: KeyVersion,
@@ -107,7 +108,8 @@ impl<K> Table<K> {
             // Keys that are open somewhere keep theirs: that is what refuses them.
             newest.retain(|_, known| Arc::strong_count(known) > 1);
         }
-        let identity = Identity { vault: binding.vault, name: binding.name.clone(), version: binding.version };
+        let identity =
+            Identity { kind: binding.kind, vault: binding.vault, name: binding.name.clone(), version: binding.version };
         let known = newest.entry(identity).or_default();
         if binding.generation < known.load(Ordering::Acquire) {
             return Err(HsmError::StaleGeneration);

@@ -179,14 +179,14 @@ impl Store for RedbStore {
     fn get<'a>(&'a self, path: &'a [u8]) -> Pending<'a, Option<Entry>> {
         Box::pin(async move {
             let (_reading, records) = self.records()?;
-            tables::get(&records, path).map_err(|error| unreadable(&error.into()))
+            tables::guarded(|| tables::get(&records, path)).map_err(|error| unreadable(&error.into()))
         })
     }
 
     fn scan<'a>(&'a self, from: &'a [u8], to: &'a [u8], limit: usize) -> Pending<'a, Page> {
         Box::pin(async move {
             let (_reading, records) = self.records()?;
-            tables::scan(&records, from, to, limit).map_err(|error| unreadable(&error.into()))
+            tables::guarded(|| tables::scan(&records, from, to, limit)).map_err(|error| unreadable(&error.into()))
         })
     }
 
@@ -235,12 +235,12 @@ impl RedbSnapshot {
 
     fn get_now(&self, path: &[u8]) -> Result<Option<Entry>, StoreError> {
         self.usable()?;
-        self.told(tables::get(&self.records, path))
+        self.told(tables::guarded(|| tables::get(&self.records, path)))
     }
 
     fn scan_now(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Page, StoreError> {
         self.usable()?;
-        self.told(tables::scan(&self.records, from, to, limit))
+        self.told(tables::guarded(|| tables::scan(&self.records, from, to, limit)))
     }
 }
 

@@ -119,6 +119,12 @@ pub(super) struct Opened {
 
 /// Opens a file as a database; repairs it where the last process did not close it.
 pub(super) fn database(path: &Path, backend: impl StorageBackend, cache_bytes: usize) -> Result<Opened, OpenError> {
+    let opened = std::panic::AssertUnwindSafe(|| opened(path, backend, cache_bytes));
+    // redb panics at a page that is not of the kind that it must be.
+    std::panic::catch_unwind(opened).unwrap_or_else(|_| Err(OpenError::of(path, tables::damaged())))
+}
+
+fn opened(path: &Path, backend: impl StorageBackend, cache_bytes: usize) -> Result<Opened, OpenError> {
     let repaired = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&repaired);
     let named = path.to_path_buf();

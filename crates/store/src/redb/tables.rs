@@ -129,6 +129,16 @@ pub(super) fn apply(
     Ok(effective)
 }
 
+/// Runs a read; redb panics where a damaged page is not of the kind that it must be.
+pub(super) fn guarded<T>(read: impl FnOnce() -> Result<T, StorageError>) -> Result<T, StorageError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).unwrap_or_else(|_| Err(damaged()))
+}
+
+/// What a page says that redb could not walk.
+pub(super) fn damaged() -> StorageError {
+    StorageError::Corrupted("a page is not what it has to be".to_owned())
+}
+
 /// The record at a path.
 pub(super) fn get(
     records: &impl ReadableTable<&'static [u8], &'static [u8]>,
