@@ -96,9 +96,12 @@ pub(super) fn open(path: &Path, data: &Path, create: bool) -> Result<Seal, SealE
 
 /// Makes a seal file with new random keys at `path`, where nothing may be yet.
 pub fn create_seal(path: &Path) -> Result<(), SealError> {
-    make(path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => SealError::Exists(path.to_owned()),
-        _ => SealError::Io(path.to_owned(), error),
+    make(path).map_err(|error| {
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            SealError::Exists(path.to_owned())
+        } else {
+            SealError::Io(path.to_owned(), error)
+        }
     })
 }
 
