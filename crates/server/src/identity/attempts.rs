@@ -49,6 +49,14 @@ impl<K: Hash + Eq + Clone> Attempts<K> {
         window.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
+    /// Takes one back that was counted ahead: it was no failure.
+    pub(super) fn forgive(&self, key: &K) {
+        if let Some(window) = self.table.get(key) {
+            // Refused only at zero, where nothing is left to take back.
+            let _ = window.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        }
+    }
+
     /// Forgets a key: somebody proved to be who they claim.
     pub(super) fn succeeded(&self, key: &K) {
         self.table.remove(key);

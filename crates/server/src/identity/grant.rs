@@ -27,6 +27,11 @@ const CLIENT_FAILURES_MAX: u32 = 10;
 const PASSWORD_FAILURES_MAX: u32 = 10;
 /// The same from all peers together.
 const PASSWORD_FAILURES_ANYWHERE_MAX: u32 = 60;
+/// Wrong passwords from one peer for all users together: hashing for ever new names would keep the processors busy, and push the
+/// counts of others out of their table.
+const PASSWORD_FAILURES_OF_PEER_MAX: u32 = 60;
+/// Stands for all users of a peer; no name has this hash.
+const ALL_USERS: [u8; 32] = [0; 32];
 /// How long a login waits for its turn to hash.
 const HASHING_WAIT: Duration = Duration::from_secs(5);
 /// Scopes of OpenID Connect, which name no resource.
@@ -203,14 +208,17 @@ impl Identity {
         now: Timestamp,
     ) -> Result<PasswordHash, Refusal> {
         let user = sha256_of(user_name.to_lowercase().as_bytes());
-        let (from_peer, anywhere) = ((user, Some(peer)), (user, None));
+        let (from_peer, anywhere, of_peer) = ((user, Some(peer)), (user, None), (ALL_USERS, Some(peer)));
         let attempts = self.user_attempts();
+        // Counted before the work, so that many at the same time do not pass together.
+        if attempts.failed(of_peer, now) > PASSWORD_FAILURES_OF_PEER_MAX {
+            return Err(Refusal::TooManyAttempts);
+        }
         if attempts.failures(&from_peer, now) >= PASSWORD_FAILURES_MAX
             || attempts.failures(&anywhere, now) >= PASSWORD_FAILURES_ANYWHERE_MAX
         {
             return Err(Refusal::TooManyAttempts);
         }
-        // Counted before the work, so that many at the same time do not pass together.
         attempts.failed(from_peer, now);
         attempts.failed(anywhere, now);
         let turn = tokio::time::timeout(HASHING_WAIT, self.hashing().acquire_owned()).await;
@@ -226,6 +234,7 @@ impl Identity {
         let hash = known.filter(|_| right).ok_or(Refusal::WrongPassword)?;
         attempts.succeeded(&from_peer);
         attempts.succeeded(&anywhere);
+        attempts.forgive(&of_peer);
         Ok(hash)
     }
 

@@ -85,6 +85,28 @@ async fn wrong_users_and_passwords_look_alike_and_are_limited() {
     access_token(&fixture.post(&password_grant("ada@example.org", PASSWORD)).await);
 }
 
+/// Each name alone stays under its limit; hashing for all of them would keep the processors busy for good.
+#[tokio::test]
+async fn one_peer_cannot_have_passwords_of_ever_new_users_hashed() {
+    let fixture = with_password();
+    for _ in 0..2 {
+        access_token(&fixture.post(&password_grant("ada@example.org", PASSWORD)).await);
+    }
+    // Nobody gets a turn to hash any more, so that nothing here takes its time.
+    fixture.identity.hashing().close();
+    let failing = async |i: u32| {
+        let answer = fixture.post(&password_grant(&format!("user-{i}@example.org"), "wrong")).await;
+        assert_eq!(answer.status, 429);
+        json(&answer)["error_description"].as_str().unwrap().contains("Too many failing attempts")
+    };
+    for i in 0..60 {
+        assert!(!failing(i).await, "{i}: right passwords do not count");
+    }
+    assert!(failing(60).await);
+    fixture.clock.advance(60);
+    assert!(!failing(61).await);
+}
+
 #[tokio::test]
 async fn a_user_logs_in_through_known_clients_only() {
     let fixture = with_password();
