@@ -42,6 +42,9 @@ def imported():
     return {"key": {**key, "key_ops": ["sign", "verify"]}, "hsm": True}
 
 
+LEFT_BEHIND_MAX = 5
+
+
 class Client(threading.Thread):
     """Changes objects of its own, one request after the other; leaves an object when an outcome is open."""
 
@@ -67,6 +70,8 @@ class Client(threading.Thread):
     def run(self):
         while not self.stop.is_set():
             kind = self.random.choice(["key", "key", "key", "assignment", "definition"])
+            if kind != "key" and self.left_behind(kind) >= LEFT_BEHIND_MAX:
+                kind = "key"  # An HSM has room for 50 assignments and 50 definitions.
             name = f"c{self.number}-{len(self.objects)}" if kind == "key" else str(uuid.UUID(int=self.random.getrandbits(128)))
             self.objects[name] = known = {"kind": kind, "state": "none", "next": "live", "versions": {}}
             try:
@@ -77,6 +82,10 @@ class Client(threading.Thread):
             except Exception as error:  # noqa: BLE001
                 self.failures.append(error)
                 self.open.add(name)
+
+    def left_behind(self, kind):
+        """Objects of a kind that lie in the HSM, or may."""
+        return sum(o["kind"] == kind and (o["state"] == "live" or name in self.open) for name, o in self.objects.items())
 
     def key(self, name, known):
         if self.random.random() < 0.5:

@@ -9,7 +9,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
@@ -182,15 +182,27 @@ fn same_port(mut wanted: SocketAddr, bound: &[SocketAddr]) -> SocketAddr {
     wanted
 }
 
+/// How long a taken port is asked for again: the service of a keeper that was killed takes a moment to end.
+const TAKEN_PATIENCE: Duration = Duration::from_secs(1);
+/// Pause between two tries.
+const TAKEN_PAUSE: Duration = Duration::from_millis(20);
+
 /// Binds once without sharing the port: with it, a second server would silently take half of the connections.
 fn probe(wanted: &ListenAddress, address: SocketAddr) -> Result<Option<SocketAddr>, ListenError> {
-    match listen(address, false) {
-        Ok(_) => Ok(Some(address)),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            Err(ListenError::Taken { address, setting: wanted.setting })
-        }
-        Err(_) if wanted.optional => Ok(None),
-        Err(error) => Err(refused(wanted, error)),
+    let started = Instant::now();
+    loop {
+        return match listen(address, false) {
+            Ok(_) => Ok(Some(address)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                if started.elapsed() < TAKEN_PATIENCE {
+                    thread::sleep(TAKEN_PAUSE);
+                    continue;
+                }
+                Err(ListenError::Taken { address, setting: wanted.setting })
+            }
+            Err(_) if wanted.optional => Ok(None),
+            Err(error) => Err(refused(wanted, error)),
+        };
     }
 }
 
