@@ -70,7 +70,12 @@ impl Core {
         after: &Head,
     ) -> Result<Option<KeyBundle>> {
         let version = after.newest.version;
-        let key = self.stored_version(pool, after, version).await?.bundle(&after.name);
+        let key = match self.stored_version(pool, after, version).await {
+            Ok(record) => record.bundle(&after.name),
+            // Another node purged the key since its head was read.
+            Err(Error::NotFound(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         let change = HeadChange {
             pool,
             name,
