@@ -2,7 +2,7 @@
 
 use super::cache::VersionId;
 use super::read::key_not_found;
-use super::{CreateKey, ImportKey, KeyBundle, Tags};
+use super::{AttributeChange, CreateKey, ImportKey, KeyBundle, Tags};
 use crate::commit::{ATTEMPTS, Committed, HeadChange};
 use crate::core::{Core, finish};
 use crate::engine::Recorded;
@@ -84,14 +84,8 @@ impl Core {
         name: KeyName,
         key: CreateKey,
     ) -> Result<KeyBundle> {
-        let CreateKey { spec, ops, attributes: a, tags } = key;
-        self.check_new(pool, &name, spec, ops, &tags, (a.not_before, a.expires)).await?;
-        let draft = KeyDraft {
-            enabled: a.enabled.unwrap_or(true),
-            not_before: a.not_before,
-            expires: a.expires,
-            ..draft(&name, spec, ops)
-        };
+        let CreateKey { spec, ops, attributes, tags } = key;
+        let draft = self.new_draft(pool, &name, spec, ops, attributes, &tags).await?;
         let made = pool.live.gateway.generate(draft).await?;
         self.add_made(pool, &r, &name, made, tags).await
     }
@@ -105,34 +99,30 @@ impl Core {
         key: ImportKey,
         material: KeyMaterial,
     ) -> Result<KeyBundle> {
-        let ImportKey { spec, ops, attributes: a, tags } = key;
-        self.check_new(pool, &name, spec, ops, &tags, (a.not_before, a.expires)).await?;
-        let draft = KeyDraft {
-            enabled: a.enabled.unwrap_or(true),
-            not_before: a.not_before,
-            expires: a.expires,
-            ..draft(&name, spec, ops)
-        };
+        let ImportKey { spec, ops, attributes, tags } = key;
+        let draft = self.new_draft(pool, &name, spec, ops, attributes, &tags).await?;
         let made = pool.live.gateway.import(draft, material).await?;
         self.add_made(pool, &r, &name, made, tags).await
     }
 
-    /// Everything that can be refused before a key is made.
-    async fn check_new(
+    /// The draft of a new version, once everything is checked that can be refused before a key is made.
+    async fn new_draft(
         &self,
         pool: &Pool,
         name: &KeyName,
         spec: KeySpec,
         ops: KeyOps,
+        attributes: AttributeChange,
         tags: &Tags,
-        (not_before, expires): (Option<Timestamp>, Option<Timestamp>),
-    ) -> Result<()> {
+    ) -> Result<KeyDraft> {
+        let AttributeChange { enabled, not_before, expires } = attributes;
         self.check_changes_allowed()?;
         check_tags(tags)?;
         check_ops(ops, spec)?;
         check_validity(not_before, expires)?;
         let head = self.stored_head(pool, name).await?;
-        fits(head.as_ref(), Onto::Name, name).map(|_| ())
+        fits(head.as_ref(), Onto::Name, name)?;
+        Ok(KeyDraft { enabled: enabled.unwrap_or(true), not_before, expires, ..draft(name, spec, ops) })
     }
 
     async fn add_made(
