@@ -170,4 +170,6 @@ fn nothing_acknowledged_is_lost() {
     }
     println!("{total} acknowledged commits");
     assert!(rounds < 10 || total > 0);
+    strongroom_counts::count("store: kill -9", rounds);
+    strongroom_counts::count("store: commits acknowledged before a kill", total);
 }

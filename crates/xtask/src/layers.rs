@@ -15,6 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("engine", &["model", "hsm", "store"]),
     ("server", &["model", "wire", "hsm", "store", "engine"]),
     ("strongroom", &["model", "wire", "hsm", "hsm-soft", "partition", "store", "engine", "server"]),
+    ("counts", &[]),
     ("xtask", &[]),
 ];
 

@@ -16,7 +16,14 @@ import requests
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARY = pathlib.Path(os.environ.get("STRONGROOM_BINARY", ROOT / "target" / "release" / "strongroom"))
 
-OF_THE_TESTS = ("STRONGROOM_BINARY", "STRONGROOM_JS", "STRONGROOM_ROUNDS", "STRONGROOM_SHARED")
+OF_THE_TESTS = ("STRONGROOM_BINARY", "STRONGROOM_COUNTS", "STRONGROOM_JS", "STRONGROOM_ROUNDS", "STRONGROOM_SHARED")
+
+
+def count(kind, number):
+    """Says how many cases of a kind were tried: a line of the table at the end of ./test (CONTRIBUTING.md)."""
+    if file := os.environ.get("STRONGROOM_COUNTS"):
+        with open(file, "a") as counts:
+            counts.write(f"count {int(number)} {kind}\n")
 
 
 def free_port():

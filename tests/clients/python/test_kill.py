@@ -13,7 +13,7 @@ import uuid
 import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from conftest import BINARY
+from conftest import BINARY, count
 
 ROUNDS = int(os.environ.get("STRONGROOM_ROUNDS", "1"))
 CLIENTS = 8
@@ -247,6 +247,8 @@ def test_what_was_acknowledged_survives_every_kill_and_is_in_the_log(own_server)
     assert len(kinds) == 12, kinds
     assert own_server.stop() == 0
     check_log(own_server.folder / "home" / "data" / "audit", acknowledged)
+    count("whole system: kill -9", 5 * ROUNDS)
+    count("whole system: changes acknowledged between kills", len(acknowledged))
 
 
 def check_objects(checker, clients):

@@ -6,7 +6,7 @@ import pathlib
 import uuid
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, count
 from hypothesis import HealthCheck, Phase, given, seed, settings, strategies as st
 from jsonschema import Draft4Validator
 
@@ -15,6 +15,7 @@ SPEC = SHARED / "spec" / "data-plane" / "stable" / "2026-04-01"
 VERSION = "2026-04-01"
 EXAMPLES = 60 * int(os.environ.get("STRONGROOM_ROUNDS", "1"))
 SECONDS = 20  # RSA keys of 4096 bits take a while.
+ASKED = {}  # How often, by operation.
 SUCCEEDED = {}  # How often, by operation.
 ROLES = "/{scope}/providers/Microsoft.Authorization"
 ONE, VERSION_OF = "/keys/{key-name}", "/keys/{key-name}/{key-version}"
@@ -170,9 +171,11 @@ def test_operation(server, session, method, path, request_shape, answers):
                                  headers={"Content-Type": "application/json"})
         if answer.status_code in answers:
             SUCCEEDED[operation] = SUCCEEDED.get(operation, 0) + 1
+        ASKED[operation] = ASKED.get(operation, 0) + 1
         check(answer, answers, f"{method.upper()} {url} {text}")
 
     run()
+    count("generated requests judged by the API description", ASKED.pop(operation))
 
 
 TEXTS = st.one_of(st.sampled_from(["", "AA", GUID, DEFINITION, "A" * 43, "A" * 86, "P90D", "P2Y", "/", "EC", "RSA", "oct", "sign", "ES256"]),

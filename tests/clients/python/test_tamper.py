@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from conftest import BINARY, Server
+from conftest import BINARY, Server, count
 
 ROUNDS = int(os.environ.get("STRONGROOM_ROUNDS", "1"))
 FLIPS = 12 * ROUNDS
@@ -135,6 +135,7 @@ def test_a_flipped_byte_of_the_store_is_refused_or_harms_nothing(sound):
             assert "store" in refusal(server), refusal(server)
         no_panic(server)
     print(refused, "of", FLIPS, "refused at the start")
+    count("tampering: flipped bytes of the store", FLIPS)
 
 
 def test_a_cut_store_is_refused(sound):
@@ -152,6 +153,7 @@ def test_a_cut_store_is_refused(sound):
             raise AssertionError(f"a store of {length} of {size} bytes was opened")
         assert "store.redb" in refusal(server), refusal(server)
         no_panic(server)
+    count("tampering: cut stores", len(lengths))
 
 
 def test_another_seal_is_named_and_the_right_one_still_opens(house):
@@ -202,6 +204,7 @@ def test_a_deleted_cut_or_edited_log_is_found(house):
         edited[at] ^= 1 << places.randrange(8)
         file.write_bytes(edited)
         assert verify_log(folder, *head)[0] == 1, at
+    count("tampering: flipped bits of the log", 40 * ROUNDS)
     for gone in places.sample(range(1, len(lines)), min(10, len(lines) - 1)):
         file.write_bytes(b"".join(lines[:gone] + lines[gone + 1:]))
         assert verify_log(folder, *head)[0] == 1, gone

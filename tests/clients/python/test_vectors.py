@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, count
 
 VECTORS = pathlib.Path(os.environ.get("STRONGROOM_SHARED", ROOT.parent / "shared")) / "vectors" / "generated"
 OPS = {"RSA": ["decrypt", "encrypt", "sign", "verify", "wrapKey", "unwrapKey"], "EC": ["sign", "verify"],
@@ -48,5 +48,5 @@ def test_generated_vectors(server, file):
         done += 1
         if not right:
             wrong.append((case["id"], case.get("why"), case["op"], case.get("alg"), answer.status_code, answer.text[:200]))
-    print(f"{done} cases")
+    count("vectors over HTTPS", done)
     assert not wrong, wrong[:10]

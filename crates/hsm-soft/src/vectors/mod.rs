@@ -215,6 +215,7 @@ fn the_vectors_in_the_repository_pass() {
     let mut tally = Tally::default();
     run_folder(&here().join("tests/vectors"), &mut tally);
     report(&tally);
+    strongroom_counts::count("vectors in the repository", tally.passed);
     assert!(tally.passed > 500, "{} passed", tally.passed);
 }
 
@@ -231,5 +232,8 @@ fn the_vectors_beside_the_repository_pass() {
         run_folder(&shared.join(folder), &mut tally);
     }
     report(&tally);
+    strongroom_counts::count("vectors beside the repository", tally.passed);
+    let refused = tally.not_applicable.values().sum::<usize>();
+    strongroom_counts::count("vectors that do not apply, each for a listed reason", refused);
     assert!(tally.passed > 5000, "{} passed", tally.passed);
 }

@@ -244,6 +244,7 @@ fn every_hostile_token_is_refused_for_its_reason() {
             assert_eq!(fixture.validate(token).err(), Some(*reason), "{name}");
         }
     }
+    strongroom_counts::count("hostile tokens", rows.len());
 }
 
 #[test]
@@ -275,6 +276,7 @@ fn every_single_bit_of_a_token_counts() {
         let Ok(bad) = String::from_utf8(bad) else { continue };
         assert!(fixture.validate(&bad).is_err(), "bit 0 of byte {at}");
     }
+    strongroom_counts::count("tokens with one flipped bit", good.len());
 }
 
 #[test]

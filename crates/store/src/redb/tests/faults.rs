@@ -171,7 +171,7 @@ fn every_failing_write_sync_and_change_of_length() {
     assert!(told.laid_out && told.acknowledged == told.model.states.len() - 1 && told.acknowledged > 12);
     let total = sound.counts().0;
     assert!(total > 100, "{total} operations are too few to prove anything");
-    let mut failed = 0;
+    let (mut failed, mut crashed) = (0, 0);
     for number in 1..=total {
         for fault in [Fault::Broken, Fault::Full, Fault::Short] {
             let disk = Disk::default();
@@ -180,11 +180,14 @@ fn every_failing_write_sync_and_change_of_length() {
             failed += u32::from(disk.failed());
             for crash in crashes(number) {
                 check(&disk, crash, &told, &room, &format!("{fault:?} at {number} of {total}, {crash:?}"));
+                crashed += 1;
             }
         }
     }
     // Batches may fall differently, so not every run reaches the last operations.
     assert!(u64::from(failed) > total * 3 * 8 / 10, "only {failed} faults took place");
+    strongroom_counts::count("store: failing writes, syncs and changes of length", failed);
+    strongroom_counts::count("store: power losses after them", crashed);
 }
 
 #[test]
@@ -219,4 +222,5 @@ fn every_failing_read() {
         let told = run(&disk, &room);
         check(&disk, Crash::Kept, &told, &room, &format!("read {number} of {total}"));
     }
+    strongroom_counts::count("store: failing reads", total);
 }

@@ -10,6 +10,7 @@ use strongroom_model::DataAction as A;
 use strongroom_model::error::Error;
 
 const CANARY: &str = "c4n4ryc4n4ry";
+const MUTATED: u32 = 1500;
 const ID: &str = "0fee0fee-0fee-4fee-8fee-0fee0fee0fee";
 
 /// Every handler that reads a body, with one it takes; secret members hold the canary.
@@ -99,7 +100,7 @@ fn mutated_bodies_are_the_callers_fault() {
     let change = (any::<prop::sample::Index>(), any::<u8>(), 0..4_u8);
     let strategy = (0..all.len(), prop::collection::vec(change, 1..4));
     let mut runner =
-        TestRunner::new(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() });
+        TestRunner::new(ProptestConfig { cases: MUTATED, failure_persistence: None, ..ProptestConfig::default() });
     let outcome = runner.run(&strategy, |(which, changes)| {
         let (handler, action, name, body) = &all[which];
         let mut bytes = body.to_string().into_bytes();
@@ -118,4 +119,5 @@ fn mutated_bodies_are_the_callers_fault() {
         Ok(())
     });
     assert!(outcome.is_ok(), "{outcome:?}");
+    strongroom_counts::count("mutated bodies", MUTATED);
 }
