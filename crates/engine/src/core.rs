@@ -1,6 +1,7 @@
 //! What every operation works on.
 
 use crate::engine::{EngineParts, Recorded, SystemKey};
+use crate::network::Surroundings;
 use crate::pool::Pool;
 use crate::records::Records;
 use crate::served::Served;
@@ -35,6 +36,8 @@ pub(crate) struct Core {
     /// Keeps a permit when a row was added while nobody waited.
     pub(crate) outbox_filled: Notify,
     pub(crate) served: Mutex<Served>,
+    /// What surrounds the network rules of every pool; held while a pool's rules are compiled.
+    pub(crate) surroundings: Mutex<Surroundings>,
 }
 
 impl Core {

@@ -4,6 +4,7 @@ use crate::core::{Core, to_its_end};
 use crate::keys::{
     CreateKey, DeletedKeyBundle, DeletedKeyItem, ImportKey, KeyBundle, KeyItem, RotationPolicy, UpdateKey,
 };
+use crate::network::PrivateEndpoint;
 use crate::pool::{Pool, PoolRequest};
 use crate::pools;
 use crate::records::Records;
@@ -17,6 +18,7 @@ use strongroom_hsm::{Partitions, PublicKey};
 use strongroom_model::audit::{AuditRecord, UseStamp};
 use strongroom_model::error::{BadParameter, Error, NotFound};
 use strongroom_model::limits::RANDOM_BYTES_MAX;
+use strongroom_model::network::{NetworkPolicy, NetworkSettings};
 use strongroom_model::role::{RoleAssignment, RoleDefinition};
 use strongroom_model::{
     Algorithm, Clock, DataAction, KeyName, KeySpec, KeyVersion, PoolName, Principal, Result, RoleScope, SecretBytes,
@@ -207,6 +209,7 @@ impl Engine {
             pools: ArcSwap::default(),
             outbox_filled: Notify::new(),
             served: Mutex::new(served),
+            surroundings: Mutex::default(),
         };
         // Rows may be left over from the last run.
         core.outbox_filled.notify_one();
@@ -238,6 +241,24 @@ impl Engine {
     /// The pool of a name; a map look-up without I/O.
     pub fn pool(&self, name: &PoolName) -> Option<Arc<Pool>> {
         self.core.pools.load().get(name).map(Arc::clone)
+    }
+
+    /// Sets what surrounds the network rules of every pool: ranges of subnets, trusted services, private endpoints. Every pool is
+    /// compiled anew, and those that are opened later are compiled with it.
+    pub fn set_network_surroundings(&self, settings: NetworkSettings, endpoints: Vec<PrivateEndpoint>) {
+        self.core.set_network_surroundings(settings, endpoints);
+    }
+
+    /// What was set last; for checks of rules before they are kept.
+    pub fn network_settings(&self) -> NetworkSettings {
+        self.core.network_settings()
+    }
+
+    /// Puts the network rules of a pool into force: the next request is decided by them, on connections that are open already too.
+    ///
+    /// Nothing is stored: whoever keeps the rules calls this at the start and after each change, in the order of the changes.
+    pub fn set_network_policy(&self, pool: &Pool, policy: NetworkPolicy) {
+        self.core.set_network_policy(pool, policy);
     }
 
     /// Whether every open pool can sign now (each partition answers a self-test or a use within its time).

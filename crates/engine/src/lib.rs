@@ -10,6 +10,7 @@ mod core;
 mod engine;
 mod jobs;
 pub mod keys;
+mod network;
 mod outbox;
 pub mod pool;
 mod pools;
@@ -21,4 +22,5 @@ mod system;
 mod tests;
 
 pub use engine::{Engine, EngineParts, Grant, OutboxRow, Page, PageRequest, Recorded, StartError, SystemKey};
+pub use network::PrivateEndpoint;
 pub use pool::{Pool, PoolRequest, PoolState};

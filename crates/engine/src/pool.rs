@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use strongroom_hsm::Gateway;
 use strongroom_hsm::verbs::Checkpoint;
+use strongroom_model::network::CompiledPolicy;
 use strongroom_model::{KeyName, PoolId, PoolName};
 use uuid::Uuid;
 
@@ -54,6 +55,8 @@ pub struct Pool {
     pub purge_protection: bool,
     /// `attributes.hsmPlatform` of its keys, as its provider says.
     pub hsm_platform: String,
+    /// Who reaches it over the network; asked for each request. See [`crate::Engine::set_network_policy`].
+    pub network: ArcSwap<CompiledPolicy>,
     /// What the engine needs to work on it.
     pub(crate) live: Live,
 }

@@ -7,6 +7,7 @@ use crate::records::paths::{self, PoolPaths};
 use crate::records::shapes::{AssignmentRecord, CheckpointsRecord, Domain, EpochRecord, PoolRecord, RolesRecord};
 use crate::records::{Records, Stored, random_id};
 use crate::roles::change::load_roles;
+use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::Arc;
 use strongroom_hsm::{HsmError, Partitions};
@@ -134,6 +135,7 @@ pub(crate) async fn open(
         retention_days: record.retention_days,
         purge_protection: record.purge_protection,
         hsm_platform,
+        network: ArcSwap::default(),
         live: Live::new(gateway, of_pool, roles),
     }))
 }
@@ -176,7 +178,9 @@ impl Core {
             next.entry(pool.name.clone()).or_insert_with(|| Arc::clone(&pool));
             next
         });
-        Ok(self.pools.load().get(&request.name).map_or(pool, Arc::clone))
+        let pool = self.pools.load().get(&request.name).map_or(pool, Arc::clone);
+        self.surround(&pool);
+        Ok(pool)
     }
 
     /// Turns purge protection on when the request wants it.

@@ -3,6 +3,7 @@
 use crate::action::DataAction;
 use crate::algorithm::Algorithm;
 use crate::key::{KeySpec, Operation};
+use crate::network::NetworkRefusal;
 use crate::role::RoleScope;
 
 /// A result with [`Error`].
@@ -131,6 +132,21 @@ pub enum BadParameter {
     SkipToken,
     /// The `$filter` is not one of the supported forms.
     Filter,
+    /// A value of `networkAcls.ipRules` is not a range of addresses.
+    IpRule(BadIpRule),
+    /// A virtual-network rule names a subnet that the configuration gives no ranges.
+    UnknownNetwork,
+}
+
+/// What is wrong with an IP rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadIpRule {
+    /// What stands before the prefix length is not an IPv4 or IPv6 address.
+    Address,
+    /// The prefix length is not a number from 0 to 32, or 128 for IPv6.
+    Prefix,
+    /// It is an IPv4 address written as IPv6.
+    Mapped,
 }
 
 /// What is wrong with a body as a whole.
@@ -196,6 +212,8 @@ pub enum Forbidden {
     VersionsExhausted,
     /// The number of role definitions or assignments is at its limit.
     RolesExhausted,
+    /// The network rules: the address, the private endpoint connection.
+    Network(NetworkRefusal),
 }
 
 /// What was not found.

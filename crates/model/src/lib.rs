@@ -11,6 +11,7 @@ pub mod error;
 pub mod key;
 pub mod limits;
 pub mod name;
+pub mod network;
 pub mod principal;
 pub mod role;
 pub mod secret;

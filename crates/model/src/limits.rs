@@ -40,3 +40,17 @@ pub const RELEASE_POLICY_MAX: usize = 16 * 1024;
 pub const GCM_USES_MAX: u64 = 1 << 32;
 /// Shortest `expiryTime` of a rotation policy, and shortest `timeAfterCreate`, in days (managed-hsm/key-rotation).
 pub const ROTATION_DAYS_MIN: i64 = 28;
+/// IP rules of one managed HSM (managed-hsm/configure-network-security).
+pub const HSM_IP_RULES_MAX: usize = 10;
+/// IP rules of one vault (general/network-security).
+pub const VAULT_IP_RULES_MAX: usize = 1000;
+/// Virtual-network rules of one vault (general/network-security); managed HSMs take as many.
+pub const VIRTUAL_NETWORK_RULES_MAX: usize = 200;
+/// Private endpoint connections of one vault (general/service-limits); managed HSMs take as many.
+pub const PRIVATE_ENDPOINTS_MAX: usize = 64;
+/// Longest description of a private endpoint connection's state, in characters. Ours.
+pub const CONNECTION_TEXT_MAX: usize = 1024;
+/// Longest IP rule: an IPv6 address that ends in IPv4 notation (45 characters), and a prefix length (RFC 4291, 2.2).
+pub const IP_RULE_MAX: usize = 49;
+/// Longest resource id of a subnet: its names have up to 36, 90, 64 and 80 characters. Rounded up.
+pub const SUBNET_ID_MAX: usize = 512;

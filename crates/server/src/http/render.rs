@@ -4,8 +4,9 @@ use super::ids::RequestIds;
 use serde::Serialize;
 use strongroom_model::KeySpec;
 use strongroom_model::error::{
-    BadBody, BadName, BadParameter, Conflict, Error, Forbidden, Internal, NotFound, Unavailable,
+    BadBody, BadIpRule, BadName, BadParameter, Conflict, Error, Forbidden, Internal, NotFound, Unavailable,
 };
+use strongroom_model::network::{Bypass, NetworkRefusal};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -202,6 +203,24 @@ fn bad_parameter(parameter: &BadParameter) -> String {
         BadParameter::ValidityOrder => "attributes: nbf must be before exp.".into(),
         BadParameter::SkipToken => "The $skiptoken was not made by this list.".into(),
         BadParameter::Filter => "The $filter is not supported: use atScope() or principalId eq '{guid}'.".into(),
+        BadParameter::IpRule(why) => bad_ip_rule(*why).into(),
+        BadParameter::UnknownNetwork => {
+            "networkAcls.virtualNetworkRules: the configuration of this installation has no ranges for this subnet; add it to [networks].".into()
+        }
+    }
+}
+
+fn bad_ip_rule(why: BadIpRule) -> &'static str {
+    match why {
+        BadIpRule::Address => {
+            "Invalid value found at networkAcls.ipRules: expected an IPv4 or IPv6 address or a range in CIDR notation, such as 192.0.2.0/24."
+        }
+        BadIpRule::Prefix => {
+            "Invalid value found at networkAcls.ipRules: the prefix length must be a number from 0 to 32, or to 128 for IPv6."
+        }
+        BadIpRule::Mapped => {
+            "Invalid value found at networkAcls.ipRules: an IPv4 address must be written as IPv4, not inside of IPv6."
+        }
     }
 }
 
@@ -257,6 +276,40 @@ fn forbidden(reason: Forbidden) -> Rendered {
         }
         Forbidden::VersionsExhausted => plain("The key has all the versions that a key may have."),
         Forbidden::RolesExhausted => plain("The number of role definitions or role assignments here is at its limit."),
+        Forbidden::Network(refusal) => with("Forbidden", Some(network_code(refusal)), network_text(refusal)),
+    }
+}
+
+fn network_code(refusal: NetworkRefusal) -> &'static str {
+    match refusal {
+        NetworkRefusal::Address { .. } => "ForbiddenByFirewall",
+        NetworkRefusal::Public { .. } | NetworkRefusal::Connection(_) | NetworkRefusal::OtherResource => {
+            "ForbiddenByConnection"
+        }
+    }
+}
+
+/// What Azure says; a managed HSM says it in one line and puts the address into brackets.
+fn network_text(refusal: NetworkRefusal) -> String {
+    match refusal {
+        NetworkRefusal::Address { client, bypass: Bypass::AzureServices } => {
+            format!("Client address ({client}) is not authorized and caller is not a trusted service.")
+        }
+        NetworkRefusal::Address { client, bypass: Bypass::None } => {
+            format!("Client address ({client}) is not authorized and caller was ignored because bypass is set to None.")
+        }
+        NetworkRefusal::Public { bypass: Bypass::AzureServices } => {
+            "Public network access is disabled and request is not from a trusted service nor via an approved private link.".into()
+        }
+        NetworkRefusal::Public { bypass: Bypass::None } => {
+            "Connection is not an approved private link and caller was ignored because bypass is not set to 'AzureServices' and PublicNetworkAccess is set to 'Disabled'.".into()
+        }
+        NetworkRefusal::Connection(status) => {
+            format!("The private endpoint connection is not approved: its state is {}.", status.as_str())
+        }
+        NetworkRefusal::OtherResource => {
+            "This TCP connection does not allow access to the host of the request: the private endpoint belongs to another resource.".into()
+        }
     }
 }
 

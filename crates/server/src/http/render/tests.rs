@@ -4,6 +4,7 @@ use http::HeaderMap;
 use std::fmt::Write;
 use strongroom_model::error::Unauthenticated;
 use strongroom_model::key::OPERATIONS;
+use strongroom_model::network::EndpointStatus;
 use strongroom_model::{Algorithm, DataAction, KeyName, Operation, RoleScope};
 
 const GOLDEN: &str = include_str!("../golden/errors.txt");
@@ -34,6 +35,10 @@ fn bad_parameters() -> Vec<BadParameter> {
         B::ValidityOrder,
         B::SkipToken,
         B::Filter,
+        B::IpRule(BadIpRule::Address),
+        B::IpRule(BadIpRule::Prefix),
+        B::IpRule(BadIpRule::Mapped),
+        B::UnknownNetwork,
     ]
 }
 
@@ -52,6 +57,13 @@ fn forbidden_reasons() -> Vec<Forbidden> {
         F::VersionsExhausted,
         F::RolesExhausted,
     ]);
+    let client = [192, 0, 2, 7].into();
+    for bypass in [Bypass::AzureServices, Bypass::None] {
+        all.extend([NetworkRefusal::Address { client, bypass }, NetworkRefusal::Public { bypass }].map(F::Network));
+    }
+    let states = [EndpointStatus::Pending, EndpointStatus::Rejected, EndpointStatus::Disconnected];
+    all.extend(states.map(|status| F::Network(NetworkRefusal::Connection(status))));
+    all.push(F::Network(NetworkRefusal::OtherResource));
     all
 }
 
