@@ -70,6 +70,31 @@ impl History {
         self.progress.send_modify(|progress| progress.latest = revision);
     }
 
+    /// Goes on after a gap: changes up to `latest` are not known, and every watcher that has not seen them is told so.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn reset(&self, latest: Revision) {
+        let mut ring = self.ring();
+        ring.commits.clear();
+        ring.bytes = 0;
+        ring.complete_after = latest;
+        drop(ring);
+        self.progress.send_modify(|progress| progress.latest = latest);
+    }
+
+    /// Waits until everything up to `revision` was told, or never will be.
+    #[cfg(feature = "etcd")]
+    pub(crate) async fn reached(&self, revision: Revision) {
+        let mut progress = self.progress.subscribe();
+        // The sender lives as long as the history.
+        let _told = progress.wait_for(|progress| progress.latest >= revision || progress.end.is_some()).await;
+    }
+
+    /// How far the store has come, as far as it was told.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn latest(&self) -> Revision {
+        self.progress.borrow().latest
+    }
+
     /// Ends every watch, once its watcher has seen all that was committed. The first reason stays.
     pub(crate) fn end(&self, reason: StoreError) {
         self.progress.send_modify(|progress| progress.end = progress.end.or(Some(reason)));
@@ -119,26 +144,42 @@ struct Watcher {
     seen: Revision,
 }
 
+impl Watcher {
+    /// The next commit; `None` once everything up to `limit` was told.
+    async fn step(&mut self, limit: Option<Revision>) -> Result<Option<(Revision, Vec<Change>)>, StoreError> {
+        loop {
+            // Taken before looking: a commit that comes after the look wakes the wait below.
+            let Progress { latest, end } = *self.progress.borrow_and_update();
+            match self.history.after(self.seen, &self.prefix)? {
+                Found::Commit(revision, _) if limit.is_some_and(|limit| revision > limit) => return Ok(None),
+                Found::Commit(revision, changes) => {
+                    self.seen = revision;
+                    return Ok(Some((revision, changes)));
+                }
+                Found::NothingUpTo(revision) => self.seen = revision,
+            }
+            if let Some(reason) = end {
+                return Err(reason);
+            }
+            if limit.is_some_and(|limit| latest >= limit) {
+                return Ok(None);
+            }
+            if self.progress.changed().await.is_err() {
+                return Err(StoreError::Closed);
+            }
+        }
+    }
+}
+
 impl Watch for Watcher {
     fn next(&mut self) -> Pending<'_, (Revision, Vec<Change>)> {
         Box::pin(async move {
-            loop {
-                // Taken before looking: a commit that comes after the look wakes the wait below.
-                let end = self.progress.borrow_and_update().end;
-                match self.history.after(self.seen, &self.prefix)? {
-                    Found::Commit(revision, changes) => {
-                        self.seen = revision;
-                        return Ok((revision, changes));
-                    }
-                    Found::NothingUpTo(revision) => self.seen = revision,
-                }
-                if let Some(reason) = end {
-                    return Err(reason);
-                }
-                if self.progress.changed().await.is_err() {
-                    return Err(StoreError::Closed);
-                }
-            }
+            // Without a limit there is always a commit or an error.
+            self.step(None).await?.ok_or(StoreError::Closed)
         })
+    }
+
+    fn next_up_to(&mut self, limit: Revision) -> Pending<'_, Option<(Revision, Vec<Change>)>> {
+        Box::pin(self.step(Some(limit)))
     }
 }

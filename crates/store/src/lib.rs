@@ -1,14 +1,18 @@
-//! Ordered transactional keys and values with snapshot and watch: memory, redb, and the suite every back end must pass.
+//! Ordered transactional keys and values with snapshot and watch: memory, redb, etcd, and the suite every back end must pass.
 //!
 //! Paths are bytes in lexicographic order; values are opaque. Nothing here knows what is stored, or that it is sealed.
 #![forbid(unsafe_code)]
 
 pub mod conformance;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod history;
 mod limits;
 pub mod memory;
 pub mod redb;
 
+#[cfg(feature = "etcd")]
+pub use etcd::EtcdStore;
 pub use memory::MemoryStore;
 pub use redb::RedbStore;
 
@@ -17,6 +21,8 @@ use std::pin::Pin;
 
 /// Changes of one commit, at most, in every back end.
 pub const CHANGES_MAX: usize = 64;
+/// Conditions of one commit, at most, in every back end.
+pub const CONDITIONS_MAX: usize = 64;
 /// Bytes of all paths and values of one commit, at most, in every back end.
 pub const COMMIT_BYTES_MAX: usize = 512 * 1024;
 
@@ -71,7 +77,8 @@ pub enum StoreError {
     /// A condition did not hold; nothing was changed.
     #[error("a condition of the commit does not hold")]
     Conflict,
-    /// More than [`CHANGES_MAX`] changes or [`COMMIT_BYTES_MAX`] bytes, or two changes of one path; nothing was changed.
+    /// More than [`CHANGES_MAX`] changes, [`CONDITIONS_MAX`] conditions or [`COMMIT_BYTES_MAX`] bytes, or two changes of
+    /// one path; nothing was changed.
     #[error("the commit is larger than a commit may be")]
     TooLarge,
     /// No room on the disk; nothing was changed.
@@ -83,6 +90,12 @@ pub enum StoreError {
     /// The outcome of a commit is not known (a time-out on the network): settle it by reading.
     #[error("the outcome is unknown")]
     Unknown,
+    /// The store cannot be reached now; nothing was changed.
+    #[error("the store cannot be reached")]
+    Unreachable,
+    /// The state that a snapshot shows is not held any more: take another snapshot.
+    #[error("the snapshot is older than what the store still holds")]
+    Compacted,
     /// The store is being closed.
     #[error("the store is closed")]
     Closed,
@@ -105,10 +118,16 @@ pub trait Watch: Send {
     /// [`StoreError::Unknown`] when the watcher fell so far behind that changes are no longer held: read the present
     /// state and watch from there.
     fn next(&mut self) -> Pending<'_, (Revision, Vec<Change>)>;
+    /// Like [`Watch::next`], or `None` once every such commit up to `limit` was told.
+    fn next_up_to(&mut self, limit: Revision) -> Pending<'_, Option<(Revision, Vec<Change>)>>;
 }
 
 /// An ordered transactional store.
 pub trait Store: Send + Sync + 'static {
+    /// Whether other processes write to the store as well: what is kept in memory must then follow a watch.
+    fn is_shared(&self) -> bool {
+        false
+    }
     /// The record at a path, with everything acknowledged so far.
     fn get<'a>(&'a self, path: &'a [u8]) -> Pending<'a, Option<Entry>>;
     /// At most `limit` records of `from..to`, in order.

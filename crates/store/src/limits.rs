@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::{CHANGES_MAX, COMMIT_BYTES_MAX, Change, Condition, StoreError};
+use crate::{CHANGES_MAX, COMMIT_BYTES_MAX, CONDITIONS_MAX, Change, Condition, StoreError};
 
 impl Change {
     /// The path it touches.
@@ -34,7 +34,7 @@ impl Condition {
 ///
 /// The paths of conditions count as bytes too: they travel with the commit.
 pub(crate) fn check(conditions: &[Condition], changes: &[Change]) -> Result<(), StoreError> {
-    if changes.len() > CHANGES_MAX {
+    if changes.len() > CHANGES_MAX || conditions.len() > CONDITIONS_MAX {
         return Err(StoreError::TooLarge);
     }
     let looked_at = conditions.iter().map(|condition| condition.path().len());

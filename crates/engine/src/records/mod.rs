@@ -69,7 +69,11 @@ pub(crate) fn store_error(error: StoreError) -> Error {
     match error {
         StoreError::Conflict => Error::Conflict(strongroom_model::error::Conflict::Concurrent),
         StoreError::TooLarge => Error::Internal(Internal::Encoding),
-        StoreError::Full | StoreError::Failed | StoreError::Unknown => Error::Unavailable(Unavailable::Store),
+        StoreError::Full
+        | StoreError::Failed
+        | StoreError::Unknown
+        | StoreError::Unreachable
+        | StoreError::Compacted => Error::Unavailable(Unavailable::Store),
         StoreError::Closed => Error::Unavailable(Unavailable::Stopping),
     }
 }

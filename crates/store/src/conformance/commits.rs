@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{absent, conflicts, delete, paths, put, unchanged, value, wait, write};
-use crate::{CHANGES_MAX, COMMIT_BYTES_MAX, Change, Revision, Store, StoreError};
+use crate::{CHANGES_MAX, COMMIT_BYTES_MAX, CONDITIONS_MAX, Change, Revision, Store, StoreError};
 
 pub(super) fn absent_holds_only_where_nothing_lies(store: Arc<dyn Store>) {
     wait(async {
@@ -96,6 +96,17 @@ pub(super) fn the_number_of_changes_is_limited(store: Arc<dyn Store>) {
         assert_eq!(store.commit(vec![], numbered(CHANGES_MAX + 1)).await, Err(StoreError::TooLarge));
         assert!(paths(&*store).await.is_empty());
         write(&*store, numbered(CHANGES_MAX)).await;
+        assert_eq!(paths(&*store).await.len(), CHANGES_MAX);
+    });
+}
+
+pub(super) fn the_number_of_conditions_is_limited(store: Arc<dyn Store>) {
+    wait(async {
+        let conditions = |count: usize| (0..count).map(|number| absent(&number.to_be_bytes())).collect::<Vec<_>>();
+        let refused = store.commit(conditions(CONDITIONS_MAX + 1), vec![put(b"a", b"")]).await;
+        assert_eq!(refused, Err(StoreError::TooLarge));
+        assert!(paths(&*store).await.is_empty());
+        store.commit(conditions(CONDITIONS_MAX), numbered(CHANGES_MAX)).await.unwrap();
         assert_eq!(paths(&*store).await.len(), CHANGES_MAX);
     });
 }

@@ -92,6 +92,26 @@ pub(super) fn a_dropped_wait_loses_nothing(store: Arc<dyn Store>) {
     });
 }
 
+pub(super) fn a_watch_tells_all_up_to_a_revision(store: Arc<dyn Store>) {
+    wait(async {
+        let mut watch = store.watch(b"a", now(&*store).await).await.unwrap();
+        let first = write(&*store, vec![put(b"a", b"1")]).await;
+        // Neither touches the prefix with an effect; both count for how far the store has come.
+        write(&*store, vec![put(b"b", b"")]).await;
+        let last = write(&*store, vec![delete(b"a/none")]).await;
+        let later = write(&*store, vec![put(b"a", b"2")]).await;
+        assert_eq!(upto(&mut watch, last).await, Some((first, vec![put(b"a", b"1")])));
+        assert_eq!(upto(&mut watch, last).await, None);
+        assert_eq!(upto(&mut watch, last).await, None);
+        assert_eq!(upto(&mut watch, later).await, Some((later, vec![put(b"a", b"2")])));
+        assert_eq!(upto(&mut watch, later).await, None);
+    });
+}
+
+async fn upto(watch: &mut Box<dyn Watch>, limit: Revision) -> Option<(Revision, Vec<Change>)> {
+    tokio::time::timeout(PATIENCE, watch.next_up_to(limit)).await.expect("the watch hangs").unwrap()
+}
+
 pub(super) fn a_watch_ends_with_its_store(store: Arc<dyn Store>) {
     wait(async {
         let since = now(&*store).await;
