@@ -150,6 +150,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_done_twice() {
     assert_eq!((0..3).map(|counter| number([b'c', counter])).sum::<u64>(), raised);
     let rows = wait(stores[1].scan(b"row/", b"row0", usize::MAX)).unwrap().entries.len() as u64;
     assert_eq!(rows, raised);
+    strongroom_counts::count("etcd: commits while members were killed and cut off", raised);
     println!("{rounds} rounds: {raised} commits, {unknown} outcomes were unknown for a while");
     assert!(raised > 0);
 }
