@@ -196,6 +196,9 @@ impl Config {
         {
             *path = base.join(&*path);
         }
+        for path in self.identity.issuers.iter_mut().filter_map(|issuer| issuer.ca_file.as_mut()) {
+            *path = base.join(&*path);
+        }
         let folder = self.audit.folder.take().map_or_else(|| self.data.join("audit"), |folder| base.join(folder));
         self.audit.folder = Some(folder);
         self.runtimes.get_or_insert_with(default_runtimes);
@@ -226,7 +229,11 @@ impl Config {
         if self.seal.starts_with(&self.data) {
             return own("seal", "expected a path outside of the data folder: whoever has both has the keys");
         }
-        self.pool_problem()
+        let authority = self.identity.challenge_authority.as_deref();
+        if authority.is_some_and(|url| !crate::identity::settings::is_authority(url)) {
+            return own("identity.challenge_authority", "expected an https URL that ends in the tenant");
+        }
+        crate::identity::settings::issuers_problem(&self.identity.issuers).or_else(|| self.pool_problem())
     }
 
     fn pool_problem(&self) -> Option<(String, String)> {

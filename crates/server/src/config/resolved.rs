@@ -2,7 +2,7 @@
 
 use crate::audit::{AuditOrigin, AuditSettings};
 use crate::config::{Config, LogSettings, MIB, PoolConfig, default_runtimes};
-use crate::identity::settings::IdentitySettings;
+use crate::identity::settings::{IdentitySettings, outgoing_ports};
 use crate::tls::TlsSettings;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -65,6 +65,14 @@ pub struct DevelopmentConfig {
     pub managed_identity: Uuid,
     /// The tenant of both.
     pub tenant: Uuid,
+}
+
+impl ServiceConfig {
+    /// The TCP ports on other machines that the service connects to, ascending: for a confinement that allows no other. Names are
+    /// looked up through the system's resolver besides.
+    pub fn outgoing_ports(&self) -> Vec<u16> {
+        outgoing_ports(&self.identity.issuers)
+    }
 }
 
 impl From<Config> for ServiceConfig {

@@ -70,6 +70,33 @@ fn errors_name_file_line_and_setting() {
 }
 
 #[test]
+fn other_issuers_are_read_checked_and_say_where_they_connect_to() {
+    let issuer = "\n[[identity.issuers]]\nissuer = \"https://sso.example.org:8443/realm\"\nca_file = \"sso.pem\"\n\
+                  tenants = [\"33333333-3333-3333-3333-333333333333\"]\n[identity.issuers.audiences]\nmanaged_hsm = [\"api://hsm\"]\n";
+    let config = load(&(WHOLE.to_owned() + issuer)).unwrap();
+    let printed = config.to_toml().unwrap();
+    assert_eq!(load(&printed).unwrap().to_toml().unwrap(), printed);
+    assert!(config.identity.issuers[0].ca_file.as_ref().unwrap().is_absolute());
+    assert_eq!(ServiceConfig::from(config).outgoing_ports(), [8443]);
+    assert!(ServiceConfig::from(load(WHOLE).unwrap()).outgoing_ports().is_empty());
+    for (from, to, expected) in [
+        ("https://sso", "http://sso", "identity.issuers \"http://sso.example.org:8443/realm\": issuer"),
+        ("ca_file", "refresh_seconds = 1\nca_file", "refresh_seconds: expected 10"),
+        ("managed_hsm", "hsm", "unknown field `hsm`"),
+        ("ca_file", "algorithms = [\"HS256\"]\nca_file", "unknown variant `HS256`"),
+    ] {
+        let error = load(&(WHOLE.to_owned() + &issuer.replace(from, to))).unwrap_err();
+        assert!(error.contains(expected), "{error}\n  lacks {expected}");
+    }
+    let challenge =
+        |url: &str| load(&WHOLE.replace("[identity]", &format!("[identity]\nchallenge_authority = \"{url}\"")));
+    challenge("https://login.microsoftonline.com/33333333-3333-3333-3333-333333333333").unwrap();
+    for bad in ["https://login.example.org", "http://login.example.org/t", "https://a/t\\\", x=\\\"", "https://a/t,x"] {
+        assert!(challenge(bad).unwrap_err().contains("challenge_authority"), "{bad}");
+    }
+}
+
+#[test]
 fn folders_that_others_reach_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data");

@@ -59,7 +59,7 @@ impl Service {
             trail.path = path.canonical();
         }
         let pool = self.engine.pool(name).ok_or(Error::NotFound(NotFound::Pool))?;
-        let caller = self.authenticate(&head.headers)?;
+        let caller = self.authenticate(&head.headers).await?;
         trail.caller = Some(Arc::clone(&caller));
         trail.operation = UNKNOWN_OPERATION;
         let path = path.as_ref().map_err(Clone::clone)?;
@@ -98,9 +98,9 @@ impl Service {
         run(route, call).await
     }
 
-    fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>> {
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>> {
         let token = bearer(headers).map_err(Error::Unauthenticated)?;
-        self.identity.validate(token, &self.hsm_audience).map_err(Error::Unauthenticated)
+        self.identity.authenticate(token, &self.hsm_audience).await.map_err(Error::Unauthenticated)
     }
 
     /// Local RBAC; a route without a permission is not one of this surface.

@@ -92,7 +92,7 @@ impl Service {
     ) -> Result<Arc<Self>, ServiceError> {
         let ServiceParts { engine, identity, audit, settings } = parts;
         let hsm_audience = Endpoints::new(&settings.domain, settings.port).audience(Resource::ManagedHsm);
-        let login = identity.authorization_url();
+        let login = identity.challenge_authority();
         let challenge = format!("Bearer authorization=\"{login}\", resource=\"{hsm_audience}\"");
         let challenge =
             HeaderValue::from_str(&challenge).map_err(|_| ServiceError::Challenge(settings.domain.clone()))?;
@@ -129,9 +129,10 @@ impl Service {
         }
     }
 
-    /// Why changes are refused.
+    /// What does not work as it should while the rest does.
     pub(super) async fn degraded(&self) -> Vec<String> {
         let mut reasons = self.audit_trouble();
+        reasons.extend(self.identity.troubles());
         if let Err(error) = self.proofs().await.store {
             reasons.push(format!("store: {error}; changes are refused"));
         }

@@ -28,6 +28,7 @@ pub(super) struct Directory {
     applications: HashMap<Uuid, ApplicationRow>,
     users: HashMap<String, UserRow>,
     managed: Vec<ManagedRow>,
+    blocked: HashSet<Uuid>,
     files: Vec<(PathBuf, Option<FileStamp>)>,
 }
 
@@ -100,6 +101,7 @@ impl Directory {
             applications: HashMap::new(),
             users: HashMap::new(),
             managed: Vec::new(),
+            blocked: file.blocked.iter().map(|b| b.object_id).collect(),
             files: vec![(path.to_owned(), Some(stamp))],
         };
         let membership = directory.add_groups(path, &file)?;
@@ -123,6 +125,16 @@ impl Directory {
     /// The principal of an object id.
     pub(super) fn member(&self, object_id: Uuid) -> Option<&Member> {
         self.principals.get(&object_id)
+    }
+
+    /// Whether an object id is somebody's here: a principal's or a group's.
+    pub(super) fn knows(&self, object_id: Uuid) -> bool {
+        self.principals.contains_key(&object_id) || self.groups.contains_key(&object_id)
+    }
+
+    /// Whether tokens of other issuers for this object id are refused.
+    pub(super) fn is_blocked(&self, object_id: Uuid) -> bool {
+        self.blocked.contains(&object_id)
     }
 
     /// The application of a client id, with its member row.

@@ -99,7 +99,7 @@ impl Identity {
         let (state, now) = (self.state(), self.now());
         let client_id = form.client_id()?;
         let credential = form.take_credential()?.ok_or(Refusal::NoCredential)?;
-        let (object_id, proof) = self.authenticate(&state.directory, client_id, &credential, peer, now)?;
+        let (object_id, proof) = self.authenticate_client(&state.directory, client_id, &credential, peer, now)?;
         let member = state.directory.member(object_id).filter(|m| m.enabled).ok_or(Refusal::ApplicationDisabled)?;
         let wanted = self.wanted(&form, false)?;
         let subject = Subject { object_id, client_id, member, name: None, proof };
@@ -159,7 +159,8 @@ impl Identity {
         let state = self.state();
         match form.take_credential()? {
             Some(credential) => {
-                let (object_id, proof) = self.authenticate(&state.directory, client_id, &credential, peer, now)?;
+                let (object_id, proof) =
+                    self.authenticate_client(&state.directory, client_id, &credential, peer, now)?;
                 let enabled = state.directory.member(object_id).is_some_and(|m| m.enabled);
                 if enabled { Ok((client_id, proof)) } else { Err(Refusal::ApplicationDisabled) }
             }
@@ -169,7 +170,7 @@ impl Identity {
     }
 
     /// The application's object id, and how it proved itself. Failures are counted.
-    fn authenticate(
+    fn authenticate_client(
         &self,
         directory: &Directory,
         client_id: Uuid,

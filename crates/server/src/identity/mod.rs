@@ -13,6 +13,7 @@ mod endpoints;
 pub(crate) mod file;
 mod form;
 mod grant;
+mod issuers;
 mod json;
 mod jwt;
 mod managed;

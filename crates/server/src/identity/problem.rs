@@ -38,6 +38,22 @@ pub enum IdentityError {
     /// An audience is not an absolute URL.
     #[error("additional_audiences: {0:?} is not an absolute URL such as https://example.org")]
     Audience(String),
+    /// A configured issuer cannot be followed.
+    #[error("identity.issuers {issuer:?}: {problem}")]
+    Issuer {
+        /// Its name.
+        issuer: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A list of issuers that contradicts itself.
+    #[error("{setting}: {expected}")]
+    Issuers {
+        /// Which member of which issuer.
+        setting: String,
+        /// What it can be.
+        expected: String,
+    },
     /// The issuer's key is not RSA of at least 2048 bits.
     #[error("the issuer's key is not RSA of at least 2048 bits")]
     IssuerKey,

@@ -4,11 +4,12 @@ use super::attempts::Attempts;
 use super::directory::{Directory, parse_sha256};
 use super::endpoints::{Endpoints, Resource, without_slash};
 use super::file::FileStamp;
-use super::jwt::{VerifyingKey, rsa_thumbprint};
+use super::issuers::{External, Followed, IssuerKey, KeysError};
+use super::jwt::{LEEWAY, VerifyingKey, rsa_thumbprint};
 use super::problem::IdentityError;
-use super::settings::IdentitySettings;
+use super::settings::{IdentitySettings, IssuerSettings};
 use super::signer::SystemSigner;
-use super::validate::{Principals, State, TokenCache, TrustedIssuer};
+use super::validate::{Principals, State, TokenCache, TrustedIssuer, issuer_of_unknown_key};
 use arc_swap::ArcSwap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,6 +49,7 @@ pub struct Identity {
     authorization_url: String,
     audiences: Vec<String>,
     identity_header: Option<[u8; 32]>,
+    followed: Vec<Followed>,
     state: ArcSwap<State>,
     reloading: Mutex<()>,
     cache: TokenCache,
@@ -69,10 +71,24 @@ impl Identity {
         let header = settings.identity_header_sha256.as_deref();
         let identity_header = header.map(|h| parse_sha256(h).ok_or(IdentityError::IdentityHeader)).transpose()?;
         let audiences = audiences(&settings, &endpoints)?;
-        let trusted = embedded(&issuer, &kid, &key, settings.tenant_id, &audiences);
+        if let Some((setting, expected)) = super::settings::issuers_problem(&settings.issuers) {
+            return Err(IdentityError::Issuers { setting, expected });
+        }
+        let mut trusted = vec![embedded(&issuer, &kid, &key, settings.tenant_id, &audiences)];
+        trusted.extend(settings.issuers.iter().map(|i| external(i, &endpoints)));
+        if settings.issuers.iter().any(|i| i.issuer == *issuer) {
+            let problem = "is this installation's own issuer".to_owned();
+            return Err(IdentityError::Issuer { issuer: issuer.to_string(), problem });
+        }
+        let followed = settings.issuers.iter().cloned().map(Followed::new).collect::<Result<_, _>>()?;
         let directory = Directory::load(&settings.directory)?;
         Ok(Arc::new(Self {
-            state: ArcSwap::from_pointee(State { epoch: 0, directory, issuers: Arc::new(vec![trusted]) }),
+            state: ArcSwap::from_pointee(State {
+                epoch: 0,
+                directory: Arc::new(directory),
+                issuers: Arc::new(trusted),
+            }),
+            followed,
             reloading: Mutex::new(()),
             cache: TokenCache::new(),
             client_attempts: Attempts::new(),
@@ -96,18 +112,108 @@ impl Identity {
         self.cache.validate(&self.state.load(), self.now(), token, audience)
     }
 
+    /// The same; a token with a key that its issuer is not known to have makes us ask the issuer first.
+    pub async fn authenticate(&self, token: &str, audience: &str) -> Result<Arc<Principal>, Unauthenticated> {
+        let refused = match self.validate(token, audience) {
+            Err(Unauthenticated::Signature) if !self.followed.is_empty() => Unauthenticated::Signature,
+            known => return known,
+        };
+        let issuer = issuer_of_unknown_key(&self.state.load(), token);
+        let followed = issuer.and_then(|issuer| self.followed.iter().find(|f| f.settings.issuer == *issuer));
+        let Some(followed) = followed else { return Err(refused) };
+        if followed.ask().await { self.validate(token, audience) } else { Err(refused) }
+    }
+
     /// Reads the directory again now. Tokens of principals that are gone or disabled are refused when this returns; a bad file
     /// changes nothing.
     pub fn reload(&self) -> Result<(), IdentityError> {
-        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let directory = Directory::load(&self.settings.directory)?;
-        let old = self.state.load_full();
-        self.state.store(Arc::new(State { epoch: old.epoch + 1, directory, issuers: Arc::clone(&old.issuers) }));
+        let directory = Arc::new(Directory::load(&self.settings.directory)?);
+        self.change_state(|old| State {
+            epoch: old.epoch + 1,
+            directory: Arc::clone(&directory),
+            issuers: Arc::clone(&old.issuers),
+        });
         Ok(())
     }
 
-    /// Looks each second whether the directory (or a JWKS file) changed and reloads it, until the future is dropped.
+    /// Each change builds on the one before it.
+    fn change_state(&self, change: impl Fn(&State) -> State) {
+        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        self.state.store(Arc::new(change(&self.state.load_full())));
+    }
+
+    /// Fetches an issuer's keys once and takes them over; cached tokens are dropped when the set is another one.
+    pub(super) async fn refresh_issuer(&self, followed: &Followed) {
+        let fetched = followed.fetch_keys().await;
+        let now = self.now();
+        match fetched {
+            Ok(keys) => {
+                let changed = followed.note(Some(now));
+                if self.take_keys(&followed.settings, keys, now) || changed {
+                    tracing::info!(issuer = followed.settings.issuer, "the issuer's keys were taken over");
+                }
+            }
+            Err(error) => self.keys_failed(followed, &error, now),
+        }
+        followed.end_round();
+    }
+
+    fn keys_failed(&self, followed: &Followed, error: &KeysError, now: Timestamp) {
+        let issuer = &followed.settings.issuer;
+        if followed.note(None) {
+            tracing::error!(%error, issuer, "the issuer's keys cannot be fetched: the last ones stay in force for a time");
+        } else {
+            tracing::debug!(%error, issuer, "the issuer's keys still cannot be fetched");
+        }
+        let current = self.state.load().issuers.iter().any(|i| *i.issuer == *issuer && i.keys_are_current(now));
+        if !current {
+            tracing::warn!(%error, issuer, "the issuer's tokens are refused until its keys can be fetched");
+        }
+    }
+
+    /// Whether the set is another one.
+    fn take_keys(&self, settings: &IssuerSettings, keys: Vec<IssuerKey>, now: Timestamp) -> bool {
+        let until = now.plus(settings.keys_max_age_seconds.into());
+        let changed = std::cell::Cell::new(false);
+        self.change_state(|old| {
+            let mut issuers = old.issuers.to_vec();
+            for issuer in issuers.iter_mut().filter(|i| *i.issuer == *settings.issuer) {
+                changed.set(issuer.keys != keys);
+                issuer.keys.clone_from(&keys);
+                issuer.keys_until = Some(until);
+            }
+            let epoch = if changed.get() { old.epoch + 1 } else { old.epoch };
+            State { epoch, directory: Arc::clone(&old.directory), issuers: Arc::new(issuers) }
+        });
+        changed.get()
+    }
+
+    async fn follow_issuer(&self, followed: &Followed) {
+        loop {
+            self.refresh_issuer(followed).await;
+            followed.pause().await;
+        }
+    }
+
+    /// What is wrong with the keys of other issuers; names nobody.
+    pub fn troubles(&self) -> Vec<String> {
+        self.followed.iter().filter_map(|f| f.trouble(self.now())).collect()
+    }
+
+    /// The issuers that are followed.
+    #[cfg(test)]
+    pub(super) fn followed(&self) -> &[Followed] {
+        &self.followed
+    }
+
+    /// Follows the directory and the keys of other issuers, until the future is dropped.
     pub async fn watch(self: Arc<Self>) {
+        let issuers = futures_util::future::join_all(self.followed.iter().map(|f| self.follow_issuer(f)));
+        tokio::join!(self.watch_directory(), issuers);
+    }
+
+    /// Looks each second whether the directory (or a JWKS file) changed and reloads it.
+    async fn watch_directory(&self) {
         let mut ticks = tokio::time::interval(WATCH_PERIOD);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut failed = None;
@@ -138,6 +244,11 @@ impl Identity {
     /// `https://login.…/{tenant GUID}`, for `authorization=` of the challenge.
     pub fn authorization_url(&self) -> &str {
         &self.authorization_url
+    }
+
+    /// The same for the challenge of a 401, which may send clients to another authority.
+    pub fn challenge_authority(&self) -> &str {
+        self.settings.challenge_authority.as_deref().unwrap_or(&self.authorization_url)
     }
 
     /// `iss` of every token.
@@ -213,15 +324,31 @@ impl Identity {
     }
 }
 
-/// The one issuer there is so far: ours.
+/// Our own issuer.
 fn embedded(issuer: &Arc<str>, kid: &str, key: &VerifyingKey, tenant: Uuid, audiences: &[String]) -> TrustedIssuer {
     TrustedIssuer {
         issuer: Arc::clone(issuer),
-        keys: vec![(kid.to_owned(), key.clone())],
+        keys: vec![IssuerKey { kid: kid.to_owned(), key: key.clone(), algorithm: None }],
+        keys_until: None,
         tenants: vec![tenant],
-        audiences: audiences.to_vec(),
-        algorithms: &[Algorithm::Rs256],
+        audiences: audiences.iter().map(|a| (a.clone(), a.clone())).collect(),
+        algorithms: vec![Algorithm::Rs256],
+        leeway: LEEWAY,
         principals: Principals::Directory,
+    }
+}
+
+/// A configured issuer, without keys as yet.
+fn external(settings: &IssuerSettings, endpoints: &Endpoints) -> TrustedIssuer {
+    TrustedIssuer {
+        issuer: settings.issuer.as_str().into(),
+        keys: Vec::new(),
+        keys_until: Some(Timestamp(0)),
+        tenants: settings.tenants.clone(),
+        audiences: settings.audiences.resolve(endpoints),
+        algorithms: settings.algorithms.iter().map(|a| (*a).into()).collect(),
+        leeway: settings.clock_skew_seconds.into(),
+        principals: Principals::External(External { claims: settings.claims.clone(), object_ids: settings.object_ids }),
     }
 }
 

@@ -2,6 +2,10 @@
 
 use super::directory::sha256_of;
 use super::file::{read_private, replace};
+pub use super::issuers::settings::{
+    AudienceSettings, ClaimSettings, IssuerSettings, ObjectIds, TokenAlgorithm, outgoing_ports,
+};
+pub(crate) use super::issuers::settings::{is_authority, issuers_problem};
 use super::password::PasswordHash;
 use super::problem::IdentityError;
 use base64::Engine as _;
@@ -31,6 +35,13 @@ pub struct IdentitySettings {
     /// without it that form is closed.
     #[serde(default)]
     pub identity_header_sha256: Option<String>,
+    /// Other issuers whose tokens count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<IssuerSettings>,
+    /// The authority that the challenge of a 401 names, such as `https://login.microsoftonline.com/TENANT`: our own issuer
+    /// unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge_authority: Option<String>,
 }
 
 fn default_public_clients() -> Vec<Uuid> {
@@ -55,6 +66,20 @@ pub struct DirectoryFile {
     /// Groups of any of them.
     #[serde(default, rename = "group", skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,
+    /// Principals and groups of other issuers that are refused, whatever those issuers say.
+    #[serde(default, rename = "blocked", skip_serializing_if = "Vec::is_empty")]
+    pub blocked: Vec<Blocked>,
+}
+
+/// A principal or group of another issuer that is refused: it works at once, where a token would go on until it expires.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Blocked {
+    /// The object id, as roles are assigned to it.
+    pub object_id: Uuid,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A service principal: a program that logs in with credentials of its own.

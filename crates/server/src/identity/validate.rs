@@ -2,7 +2,8 @@
 
 use super::directory::{Directory, sha256_of};
 use super::endpoints::without_slash;
-use super::jwt::{LEEWAY, Token, VerifyingKey, parse_guid};
+use super::issuers::{External, IssuerKey};
+use super::jwt::{Token, parse_guid};
 use quick_cache::sync::Cache;
 use serde_json::Value;
 use std::sync::Arc;
@@ -19,33 +20,43 @@ const CACHED_FOR: i64 = 300;
 /// Groups of one token.
 const GROUPS_MAX: usize = 1024;
 
+/// Audiences of one token.
+const AUDIENCES_MAX: usize = 16;
+
 /// An issuer whose tokens count, with all that is pinned about it.
+#[derive(Clone)]
 pub(super) struct TrustedIssuer {
     /// `iss`, exactly.
     pub(super) issuer: Arc<str>,
-    /// `kid` and key.
-    pub(super) keys: Vec<(String, VerifyingKey)>,
+    /// Its public keys.
+    pub(super) keys: Vec<IssuerKey>,
+    /// Until when they count; `None` for our own, which nobody has to fetch.
+    pub(super) keys_until: Option<Timestamp>,
     /// `tid` must be one of these.
     pub(super) tenants: Vec<Uuid>,
-    /// What its tokens may be for, without final slashes.
-    pub(super) audiences: Vec<String>,
+    /// What its tokens may be for, and which audience of ours that is, both without final slashes.
+    pub(super) audiences: Vec<(String, String)>,
     /// `alg` must be one of these.
-    pub(super) algorithms: &'static [Algorithm],
+    pub(super) algorithms: Vec<Algorithm>,
+    /// Seconds that its clock and ours may differ.
+    pub(super) leeway: i64,
     /// Who its principals are.
     pub(super) principals: Principals,
 }
 
 /// Where the principals of an issuer are known.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) enum Principals {
     /// In our directory: whoever is not there, or is disabled there, is refused.
     Directory,
+    /// At the issuer: the token says it all.
+    External(External),
 }
 
 /// All that validation depends on; another epoch for every other state.
 pub(super) struct State {
     pub(super) epoch: u64,
-    pub(super) directory: Directory,
+    pub(super) directory: Arc<Directory>,
     pub(super) issuers: Arc<Vec<TrustedIssuer>>,
 }
 
@@ -57,7 +68,8 @@ struct Validated {
     checked: Timestamp,
     not_before: Timestamp,
     expires: Timestamp,
-    audience: String,
+    /// Ours, that the token is for.
+    audiences: Vec<String>,
     principal: Arc<Principal>,
 }
 
@@ -86,7 +98,7 @@ impl TokenCache {
                 validated
             }
         };
-        if validated.audience == without_slash(audience) {
+        if validated.audiences.iter().any(|a| a == without_slash(audience)) {
             Ok(Arc::clone(&validated.principal))
         } else {
             Err(Unauthenticated::Audience)
@@ -102,7 +114,7 @@ impl TokenCache {
 impl Validated {
     fn is_current(&self, state: &State, now: Timestamp) -> bool {
         let fresh = (self.checked..self.checked.plus(CACHED_FOR)).contains(&now);
-        self.epoch == state.epoch && fresh && now < self.expires && self.not_before <= now.plus(LEEWAY)
+        self.epoch == state.epoch && fresh && now < self.expires && self.not_before <= now
     }
 }
 
@@ -112,40 +124,84 @@ fn check(state: &State, now: Timestamp, text: &str) -> Result<Validated, Unauthe
     if token.header.contains_key("x5c") {
         return Err(Unauthenticated::Malformed);
     }
-    let issuer = signed_by(&token, &state.issuers)?;
-    let tenant = token.text("tid").and_then(parse_guid).ok_or(Unauthenticated::Tenant)?;
-    if !issuer.tenants.contains(&tenant) {
-        return Err(Unauthenticated::Tenant);
-    }
-    let audience = without_slash(token.text("aud").ok_or(Unauthenticated::Audience)?);
-    if !issuer.audiences.iter().any(|a| a == audience) {
-        return Err(Unauthenticated::Audience);
-    }
-    let (not_before, expires) = times(&token, now)?;
-    let principal = match issuer.principals {
+    let issuer = signed_by(&token, &state.issuers, now)?;
+    let tenant = issuer.tenant(&token).filter(|t| issuer.tenants.contains(t)).ok_or(Unauthenticated::Tenant)?;
+    let audiences = issuer.audiences(&token)?;
+    let (not_before, expires) = times(&token, now, issuer.leeway)?;
+    let principal = match &issuer.principals {
         Principals::Directory => of_directory(&token, &state.directory, issuer, tenant)?,
+        Principals::External(external) => external.principal(&token, &state.directory, issuer, tenant)?,
     };
     Ok(Validated {
         epoch: state.epoch,
         checked: now,
         not_before,
-        expires,
-        audience: audience.to_owned(),
+        // Looked at anew when the keys it was verified with are no longer known to be good.
+        expires: issuer.keys_until.map_or(expires, |until| until.min(expires)),
+        audiences,
         principal: Arc::new(principal),
     })
 }
 
+impl TrustedIssuer {
+    fn tenant(&self, token: &Token<'_>) -> Option<Uuid> {
+        match &self.principals {
+            Principals::Directory => token.text("tid").and_then(parse_guid),
+            Principals::External(external) => external.tenant(token, &self.tenants),
+        }
+    }
+
+    /// Our audiences that the token is for; other issuers write `aud` as a text or as a list.
+    fn audiences(&self, token: &Token<'_>) -> Result<Vec<String>, Unauthenticated> {
+        let refused = Unauthenticated::Audience;
+        let named: Vec<&str> = match (token.claims.get("aud"), &self.principals) {
+            (Some(Value::String(one)), _) => vec![one],
+            (Some(Value::Array(several)), Principals::External(_)) if several.len() <= AUDIENCES_MAX => {
+                several.iter().map(Value::as_str).collect::<Option<_>>().ok_or(refused)?
+            }
+            (Some(_) | None, _) => return Err(refused),
+        };
+        let is_named = |theirs: &str| named.iter().any(|aud| without_slash(aud) == theirs);
+        let ours: Vec<String> =
+            self.audiences.iter().filter(|(theirs, _)| is_named(theirs)).map(|(_, ours)| ours.clone()).collect();
+        if ours.is_empty() { Err(refused) } else { Ok(ours) }
+    }
+
+    /// Whether the issuer's keys count now.
+    pub(super) fn keys_are_current(&self, now: Timestamp) -> bool {
+        self.keys_until.is_none_or(|until| now < until)
+    }
+}
+
 /// The issuer that `iss` names, when one of its keys, named by `kid`, made the signature.
-fn signed_by<'a>(token: &Token<'_>, issuers: &'a [TrustedIssuer]) -> Result<&'a TrustedIssuer, Unauthenticated> {
-    let iss = token.text("iss").ok_or(Unauthenticated::Issuer)?;
-    let issuer = issuers.iter().find(|i| &*i.issuer == iss).ok_or(Unauthenticated::Issuer)?;
+fn signed_by<'a>(
+    token: &Token<'_>,
+    issuers: &'a [TrustedIssuer],
+    now: Timestamp,
+) -> Result<&'a TrustedIssuer, Unauthenticated> {
+    let issuer = named_by(token, issuers).ok_or(Unauthenticated::Issuer)?;
     let kid = token.parameter("kid").ok_or(Unauthenticated::Signature)?;
-    let (_, key) = issuer.keys.iter().find(|(k, _)| k == kid).ok_or(Unauthenticated::Signature)?;
-    if token.verify(key, issuer.algorithms) { Ok(issuer) } else { Err(Unauthenticated::Signature) }
+    let key = issuer.keys.iter().find(|key| key.kid == kid).filter(|_| issuer.keys_are_current(now));
+    let key = key.ok_or(Unauthenticated::Signature)?;
+    let of_key = key.algorithm.is_none_or(|only| only == token.algorithm);
+    if of_key && token.verify(&key.key, &issuer.algorithms) { Ok(issuer) } else { Err(Unauthenticated::Signature) }
+}
+
+fn named_by<'a>(token: &Token<'_>, issuers: &'a [TrustedIssuer]) -> Option<&'a TrustedIssuer> {
+    let iss = token.text("iss")?;
+    issuers.iter().find(|i| &*i.issuer == iss)
+}
+
+/// The issuer of a token that names a key which that issuer is not known to have.
+pub(super) fn issuer_of_unknown_key(state: &State, text: &str) -> Option<Arc<str>> {
+    let token = Token::parse(text).filter(|_| text.len() <= TOKEN_MAX)?;
+    let issuer = named_by(&token, &state.issuers)?;
+    let kid = token.parameter("kid")?;
+    (!issuer.keys.iter().any(|key| key.kid == kid)).then(|| Arc::clone(&issuer.issuer))
 }
 
 /// `nbf` and `exp`, both integers; `iat` no later than now.
-fn times(token: &Token<'_>, now: Timestamp) -> Result<(Timestamp, Timestamp), Unauthenticated> {
+fn times(token: &Token<'_>, now: Timestamp, leeway: i64) -> Result<(Timestamp, Timestamp), Unauthenticated> {
     let time = |claim: &str| match token.claims.get(claim) {
         None => Ok(None),
         Some(value) => value.as_i64().map(|t| Some(Timestamp(t))).ok_or(Unauthenticated::Malformed),
@@ -153,10 +209,10 @@ fn times(token: &Token<'_>, now: Timestamp) -> Result<(Timestamp, Timestamp), Un
     let expires = time("exp")?.ok_or(Unauthenticated::Malformed)?;
     let issued = time("iat")?.unwrap_or(now);
     let not_before = time("nbf")?.unwrap_or(issued);
-    if now >= expires.plus(LEEWAY) {
+    if now >= expires.plus(leeway) {
         return Err(Unauthenticated::Expired);
     }
-    if not_before > now.plus(LEEWAY) || issued > now.plus(LEEWAY) {
+    if not_before > now.plus(leeway) || issued > now.plus(leeway) {
         return Err(Unauthenticated::NotYetValid);
     }
     Ok((not_before, expires))
@@ -196,7 +252,13 @@ fn of_directory(
 
 fn groups(token: &Token<'_>) -> Result<Vec<Uuid>, Unauthenticated> {
     let Some(claim) = token.claims.get("groups") else { return Ok(Vec::new()) };
-    let ids = claim.as_array().filter(|ids| ids.len() <= GROUPS_MAX).ok_or(Unauthenticated::Malformed)?;
-    let parsed: Option<Vec<Uuid>> = ids.iter().map(|id| parse_guid(Value::as_str(id)?)).collect();
+    let texts = group_texts(claim).ok_or(Unauthenticated::Malformed)?;
+    let parsed: Option<Vec<Uuid>> = texts.into_iter().map(parse_guid).collect();
     parsed.ok_or(Unauthenticated::Malformed)
+}
+
+/// The texts of a list of groups; `None` for anything else, and for too many.
+pub(super) fn group_texts(claim: &Value) -> Option<Vec<&str>> {
+    let ids = claim.as_array().filter(|ids| ids.len() <= GROUPS_MAX)?;
+    ids.iter().map(Value::as_str).collect()
 }

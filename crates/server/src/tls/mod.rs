@@ -9,6 +9,7 @@ mod tests;
 use crate::identity::{FileError, SystemSigner, file};
 use authority::Authority;
 use config::CurrentCertificate;
+pub(crate) use config::client_config;
 use files::{CertificateFiles, FileStamps};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};

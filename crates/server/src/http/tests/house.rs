@@ -318,6 +318,8 @@ async fn identity(engine: &Arc<Engine>, directory: PathBuf, port: u16) -> Arc<Id
             additional_audiences: Vec::new(),
             public_clients: Vec::new(),
             identity_header_sha256: None,
+            issuers: Vec::new(),
+            challenge_authority: None,
         },
         endpoints: Endpoints::new("localhost", port),
         clock: Arc::new(SystemClock { offset: 0 }),

@@ -8,7 +8,7 @@ fn load_text(text: &str) -> Result<Arc<Identity>, String> {
     let path = folder.path().join("directory.toml");
     std::fs::write(&path, text).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    start(path, Arc::new(ManualClock::new(Timestamp(NOW)))).map_err(|e| e.to_string())
+    start(path, Arc::new(ManualClock::new(Timestamp(NOW))), Vec::new()).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn the_watch_sees_changes_of_the_file_and_of_key_files() {
     let path = folder.path().join("directory.toml");
     std::fs::write(folder.path().join("keys.json"), federated_jwks("fed-1")).unwrap();
     file.save(&path).unwrap();
-    let identity = start(path.clone(), Arc::new(ManualClock::new(Timestamp(NOW)))).unwrap();
+    let identity = start(path.clone(), Arc::new(ManualClock::new(Timestamp(NOW))), Vec::new()).unwrap();
     let mut failed = None;
     let mut tick = || identity.follow(&mut failed);
     tick();

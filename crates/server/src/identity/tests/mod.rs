@@ -5,6 +5,7 @@ mod directory;
 mod documents;
 mod flows;
 mod hostile;
+mod issuers;
 mod managed;
 mod users;
 
@@ -74,11 +75,15 @@ impl Fixture {
     }
 
     fn with(file: DirectoryFile) -> Self {
+        Self::with_issuers(file, Vec::new())
+    }
+
+    fn with_issuers(file: DirectoryFile, issuers: Vec<settings::IssuerSettings>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("directory.toml");
         file.save(&path).unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp(NOW)));
-        let identity = start(path, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+        let identity = start(path, Arc::clone(&clock) as Arc<dyn Clock>, issuers).unwrap();
         Self { folder, file, clock, identity }
     }
 
@@ -120,13 +125,19 @@ impl Fixture {
     }
 }
 
-fn start(directory: PathBuf, clock: Arc<dyn Clock>) -> Result<Arc<Identity>, IdentityError> {
+fn start(
+    directory: PathBuf,
+    clock: Arc<dyn Clock>,
+    issuers: Vec<settings::IssuerSettings>,
+) -> Result<Arc<Identity>, IdentityError> {
     let settings = IdentitySettings {
         tenant_id: TENANT,
         directory,
         additional_audiences: vec!["https://extra.example/".to_owned()],
         public_clients: vec![Uuid::try_parse(AZ_CLI).unwrap()],
         identity_header_sha256: Some(hex::encode(digest(&SHA256, IDENTITY_HEADER.as_bytes()))),
+        issuers,
+        challenge_authority: None,
     };
     let endpoints = Endpoints::new("localhost", 8443);
     Identity::start(IdentityParts { settings, endpoints, clock, signer: signer(&ISSUER_KEY) })
@@ -209,6 +220,7 @@ fn directory() -> DirectoryFile {
             enabled: true,
         }],
         groups: vec![Group { name: "crew".to_owned(), object_id: GROUP, members: vec![APP, USER], enabled: true }],
+        blocked: Vec::new(),
     }
 }
 
