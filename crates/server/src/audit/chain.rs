@@ -3,6 +3,7 @@
 //! A line is `{…,"chain":{"sequence":N,"previous":"…","hash":"…"}}`. Its hash is SHA-256 over the previous hash (32 bytes)
 //! and the bytes of the line without `,"hash":"…"` and without the line feed, exactly as written: no parser has a say.
 
+use crate::audit::text::{hexadecimal, number};
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
@@ -51,13 +52,13 @@ pub(super) fn push_line(buffer: &mut Vec<u8>, body: &[u8], head: Head) -> Head {
     let sequence = head.sequence + 1;
     buffer.extend_from_slice(body);
     buffer.extend_from_slice(CHAIN_MEMBER);
-    push_decimal(buffer, sequence);
+    number(buffer, sequence);
     buffer.extend_from_slice(PREVIOUS_MEMBER);
-    push_hex(buffer, &head.hash);
+    hexadecimal(buffer, &head.hash);
     buffer.push(b'"');
     let hash = sha256(&[&head.hash, buffer.get(start..).unwrap_or_default(), b"}}"]);
     buffer.extend_from_slice(HASH_MEMBER);
-    push_hex(buffer, &hash);
+    hexadecimal(buffer, &hash);
     buffer.extend_from_slice(b"\"}}\n");
     Head { sequence, hash }
 }
@@ -93,19 +94,6 @@ fn read_hash(hex_digits: &[u8]) -> Option<Hash> {
     let mut hash = Hash::default();
     let lower = hex_digits.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b));
     (lower && hex::decode_to_slice(hex_digits, &mut hash).is_ok()).then_some(hash)
-}
-
-fn push_hex(buffer: &mut Vec<u8>, bytes: &Hash) {
-    let start = buffer.len();
-    buffer.resize(start + HASH_HEX, b'0');
-    if let Some(room) = buffer.get_mut(start..) {
-        // The room is exactly twice as long as the hash: this cannot fail.
-        let _fits = hex::encode_to_slice(bytes, room);
-    }
-}
-
-fn push_decimal(buffer: &mut Vec<u8>, number: u64) {
-    buffer.extend_from_slice(number.to_string().as_bytes());
 }
 
 #[cfg(test)]

@@ -1,32 +1,35 @@
-//! The lines: Azure's flat record of a Managed HSM's request, and our own kinds beside it.
+//! The lines: what all of them are made of, and our own kinds beside a request's.
 
 use crate::audit::chain::{Head, sha256};
-use crate::audit::{AuditOrigin, REFUSED};
+use crate::audit::{AuditOrigin, REFUSED, text};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
-use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::cell::RefCell;
-use std::net::IpAddr;
 use std::time::SystemTime;
 use strongroom_hsm::verbs::Checkpoint;
-use strongroom_model::audit::{Actor, AuditRecord, UseStamp};
+use strongroom_model::Principal;
+use strongroom_model::audit::{Actor, UseStamp};
 use strongroom_model::error::Error;
 use uuid::Uuid;
 
-const PROVIDER: &str = "MICROSOFT.KEYVAULT";
-const RESOURCE_TYPE: &str = "managedHSMs";
+pub(super) const PROVIDER: &str = "MICROSOFT.KEYVAULT";
+pub(super) const RESOURCE_TYPE: &str = "managedHSMs";
 /// Bytes of the hash that names a row of the outbox in its line.
 const OUTBOX_ID: usize = 16;
-/// Room for a line: most have about 1,300 bytes.
-const LINE_CAPACITY: usize = 2048;
+/// Room for a line of ours.
+const LINE_CAPACITY: usize = 1024;
 
 /// Writes bodies of lines: JSON objects without their closing brace, to which the chain member is added.
 pub(super) struct Lines {
     tenant_id: Uuid,
-    resource_group: String,
-    /// `/SUBSCRIPTIONS/…/RESOURCEGROUPS/…`
-    group_id: String,
+    /// From the opening brace to where the time goes.
+    pub(super) begin: String,
+    /// `/SUBSCRIPTIONS/…/RESOURCEGROUPS/…`, as it stands inside quotation marks.
+    pub(super) group_id: String,
+    /// From behind `requestUri` to where the provider goes.
+    pub(super) resource_group: String,
 }
 
 /// A line of another kind than a request.
@@ -52,55 +55,13 @@ pub(super) struct Cut {
 
 impl Lines {
     pub(super) fn new(origin: &AuditOrigin) -> Self {
-        let group_id = format!("/subscriptions/{}/resourcegroups/{}", origin.subscription_id, origin.resource_group);
+        let id = format!("/subscriptions/{}/resourcegroups/{}", origin.subscription_id, origin.resource_group);
         Self {
             tenant_id: origin.tenant_id,
-            resource_group: origin.resource_group.clone(),
-            group_id: group_id.to_ascii_uppercase(),
+            begin: format!(r#"{{"TenantId":"{}","time":""#, origin.tenant_id),
+            group_id: escaped(&id.to_ascii_uppercase()),
+            resource_group: format!(r#"","resourceGroup":"{}","resourceProvider":""#, escaped(&origin.resource_group)),
         }
-    }
-
-    /// The line of a request; `outbox` is the path of its row when it was recorded in the store first.
-    pub(super) fn request(&self, record: &AuditRecord, outbox: Option<&[u8]>) -> Result<Vec<u8>, Error> {
-        let resource_id = if record.resource.is_empty() {
-            self.group_id.clone()
-        } else {
-            let name = record.resource.to_ascii_uppercase();
-            format!("{}/PROVIDERS/{PROVIDER}/MANAGEDHSMS/{name}", self.group_id)
-        };
-        let failed = record.status >= 400;
-        with_identity(&record.actor, |identity| {
-            body(&RequestLine {
-                tenant_id: self.tenant_id,
-                time: time_text(record.time_ms),
-                resource_id,
-                operation_name: &record.operation,
-                operation_version: &record.operation_version,
-                category: "AuditEvent",
-                result_type: if failed { "Failure" } else { "Success" },
-                result_signature: signature_text(record.status),
-                result_description: &record.error_code,
-                properties: Properties { pool_type: "M-HSM", sku_family: "B", sku_name: "Standard_B1" },
-                duration_ms: duration_ms(record.duration_us),
-                caller_ip_address: record.caller_address,
-                identity,
-                client_info: &record.client_info,
-                correlation_id: record.correlation_id.unwrap_or(record.request_id),
-                subnet_id: "(unknown)",
-                http_status_code: record.status,
-                pool_name: &record.resource,
-                request_uri: &record.request_uri,
-                resource_group: &self.resource_group,
-                resource_provider: PROVIDER,
-                resource: &record.resource,
-                resource_type: RESOURCE_TYPE,
-                request_id: record.request_id,
-                id: &record.object,
-                use_: record.stamp.as_ref().map(UseMember::from),
-                folded: record.folded,
-                outbox: outbox.map(outbox_id),
-            })
-        })?
     }
 
     /// A line of another kind.
@@ -123,13 +84,22 @@ impl Lines {
             ),
         };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let time = time_text(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+        let mut time = Vec::new();
+        push_time(&mut time, i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+        let time = String::from_utf8(time).map_err(|_| REFUSED)?;
         let use_ = match special {
             Special::Head { stamp, .. } => Some(UseMember::from(stamp)),
             Special::Start | Special::Cut(_) | Special::Truncated(_) | Special::Checkpoint(_) => None,
         };
         body(&SpecialLine { kind, time, tenant_id: self.tenant_id, member, use_ })
     }
+}
+
+/// Text as it stands inside quotation marks.
+fn escaped(given: &str) -> String {
+    let mut out = Vec::new();
+    text::text(&mut out, given);
+    String::from_utf8(out).unwrap_or_default()
 }
 
 /// Names a row of the outbox, so that a row copied twice (a kill between copying and removing) can be told.
@@ -146,68 +116,66 @@ fn body<T: Serialize>(line: &T) -> Result<Vec<u8>, Error> {
 }
 
 thread_local! {
-    /// The last actor of this thread with its rendered identity: one caller's requests mostly come in a row.
-    static LAST_IDENTITY: RefCell<Option<(Actor, Box<RawValue>)>> = const { RefCell::new(None) };
     /// The last second that this thread wrote, as text up to the point.
     static LAST_SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
 }
 
-/// Renders a record with the identity of its actor, which is rendered anew only when it is another one than before.
-fn with_identity<T>(actor: &Actor, render: impl FnOnce(&RawValue) -> T) -> Result<T, Error> {
-    LAST_IDENTITY.with_borrow_mut(|last| match last {
-        Some((known, identity)) if known == actor => Ok(render(identity)),
-        Some(_) | None => {
-            let identity = serde_json::value::to_raw_value(&identity(actor)?).map_err(|_| REFUSED)?;
-            let (_, identity) = last.insert((actor.clone(), identity));
-            Ok(render(identity))
-        }
-    })
-}
-
-fn time_text(ms: i64) -> String {
+/// Appends a time: RFC 3339 with milliseconds, in UTC.
+pub(super) fn push_time(out: &mut Vec<u8>, ms: i64) {
     let second = ms.div_euclid(1000);
-    LAST_SECOND.with_borrow_mut(|(known, text)| {
+    LAST_SECOND.with_borrow_mut(|(known, written)| {
         if *known != second {
-            let Ok(time) = jiff::Timestamp::from_second(second) else { return ms.to_string() };
-            *text = time.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+            let Ok(time) = jiff::Timestamp::from_second(second) else { return text::plain(out, ms) };
+            *written = time.strftime("%Y-%m-%dT%H:%M:%S").to_string();
             *known = second;
         }
-        format!("{text}.{:03}Z", ms.rem_euclid(1000))
-    })
-}
-
-#[allow(clippy::cast_precision_loss, reason = "a duration above 2^52 microseconds does not occur")]
-fn duration_ms(us: u64) -> f64 {
-    us as f64 / 1000.0
+        let fraction = u64::try_from(ms.rem_euclid(1000)).unwrap_or(0);
+        text::raw(out, written);
+        // The digit in front makes three of the others.
+        let point = out.len();
+        text::number(out, 1000 + fraction);
+        if let Some(digit) = out.get_mut(point) {
+            *digit = b'.';
+        }
+        out.push(b'Z');
+    });
 }
 
 /// The reason phrase without spaces, `OK` for every success, as Azure's logs have it.
-fn signature_text(status: u16) -> String {
+pub(super) fn signature_text(status: u16) -> Cow<'static, str> {
     if status < 400 {
         return "OK".into();
     }
     let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason());
-    reason.map_or_else(|| status.to_string(), |r| r.replace(' ', ""))
+    reason.map_or_else(|| status.to_string(), |r| r.replace(' ', "")).into()
 }
 
-/// `identity`: a JSON text inside the JSON, as Azure writes it for a managed HSM.
-fn identity(actor: &Actor) -> Result<String, Error> {
-    let claim = match actor {
-        Actor::Anonymous => return Ok("{}".into()),
-        Actor::Principal(p) => Claim {
-            object_id: Some(p.object_id),
-            upn: p.user_name.as_deref(),
-            appid: p.app_id.as_deref(),
-            iss: Some(&p.issuer),
-            tid: Some(p.tenant_id),
-        },
+/// `identity`, as JSON: a JSON text inside the JSON, as Azure writes it for a managed HSM.
+pub(super) fn identity(actor: &Actor) -> Result<String, Error> {
+    match actor {
+        Actor::Anonymous => Ok(r#""{}""#.into()),
+        Actor::Principal(principal) => caller_identity(principal),
         Actor::System(job) => {
             let named = if job.starts_with("system:") { job.clone() } else { format!("system:{job}") };
-            let claim = Claim { object_id: None, upn: None, appid: Some(&named), iss: None, tid: None };
-            return serde_json::to_string(&Identity { claim }).map_err(|_| REFUSED);
+            quoted(Claim { object_id: None, upn: None, appid: Some(&named), iss: None, tid: None })
         }
-    };
-    serde_json::to_string(&Identity { claim }).map_err(|_| REFUSED)
+    }
+}
+
+/// The same for a caller.
+pub(super) fn caller_identity(principal: &Principal) -> Result<String, Error> {
+    quoted(Claim {
+        object_id: Some(principal.object_id),
+        upn: principal.user_name.as_deref(),
+        appid: principal.app_id.as_deref(),
+        iss: Some(&principal.issuer),
+        tid: Some(principal.tenant_id),
+    })
+}
+
+fn quoted(claim: Claim<'_>) -> Result<String, Error> {
+    let inner = serde_json::to_string(&Identity { claim }).map_err(|_| REFUSED)?;
+    serde_json::to_string(&inner).map_err(|_| REFUSED)
 }
 
 #[derive(Serialize)]
@@ -230,65 +198,6 @@ struct Claim<'a> {
     #[serde(rename = "http://schemas.microsoft.com/identity/claims/tenantid")]
     #[serde(skip_serializing_if = "Option::is_none")]
     tid: Option<Uuid>,
-}
-
-/// The flat record of `managed-hsm/logging`; `requestId`, `id`, `use`, `folded`, `outbox` and `chain` are ours.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct RequestLine<'a> {
-    #[serde(rename = "TenantId")]
-    tenant_id: Uuid,
-    time: String,
-    resource_id: String,
-    operation_name: &'a str,
-    operation_version: &'a str,
-    category: &'static str,
-    result_type: &'static str,
-    result_signature: String,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    result_description: &'a str,
-    properties: Properties,
-    duration_ms: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    caller_ip_address: Option<IpAddr>,
-    /// A JSON text inside the JSON, escaped already.
-    identity: &'a RawValue,
-    client_info: &'a str,
-    correlation_id: Uuid,
-    subnet_id: &'static str,
-    http_status_code: u16,
-    #[serde(rename = "PoolName")]
-    pool_name: &'a str,
-    request_uri: &'a str,
-    resource_group: &'a str,
-    resource_provider: &'static str,
-    resource: &'a str,
-    resource_type: &'static str,
-    request_id: Uuid,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    id: &'a str,
-    #[serde(rename = "use")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    use_: Option<UseMember>,
-    #[serde(skip_serializing_if = "is_zero")]
-    folded: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outbox: Option<String>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde asks for")]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
-#[derive(Serialize)]
-struct Properties {
-    #[serde(rename = "PoolType")]
-    pool_type: &'static str,
-    #[serde(rename = "sku_Family")]
-    sku_family: &'static str,
-    #[serde(rename = "sku_Name")]
-    sku_name: &'static str,
 }
 
 #[derive(Serialize)]

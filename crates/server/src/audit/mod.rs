@@ -5,12 +5,15 @@
 //! into a reserve allocated ahead, and changes are refused; when nothing can be written everything is refused.
 
 mod chain;
+mod entry;
 mod line;
 mod outbox;
 mod refusals;
+mod request;
 mod segments;
 mod state;
 mod syncer;
+mod text;
 mod turn;
 mod verify;
 mod writer;
@@ -19,6 +22,7 @@ mod writer;
 mod tests;
 
 pub use chain::Head;
+pub use entry::{Entry, Who};
 pub use outbox::{OutboxError, copy_outbox, drain_outbox};
 pub use segments::AuditOpenError;
 pub use state::{AuditState, DegradedReason, FailedReason};
@@ -29,6 +33,7 @@ use crate::audit::refusals::Refusals;
 use crate::audit::state::StateCell;
 use crate::audit::writer::Writer;
 use serde::{Deserialize, Serialize};
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -136,8 +141,14 @@ impl AuditLog {
     ///
     /// The record is written even when this future is dropped after its first poll.
     pub async fn append(&self, record: AuditRecord) -> Result<(), Error> {
-        self.shared.accepting()?;
-        self.request(&record).await
+        self.append_entry(&Entry::from(&record)).await
+    }
+
+    /// The same for facts that are only lent. They are taken at the call: the record is written though the future is never
+    /// polled.
+    pub fn append_entry(&self, entry: &Entry<'_>) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let gathered = self.shared.accepting().and_then(|()| self.gather(entry));
+        async { gathered?.await.map_err(|_| REFUSED)? }
     }
 
     /// Records a refusal from before authentication. Above [`refusals::EACH_SECOND`] of them in a second, those of the
@@ -146,7 +157,7 @@ impl AuditLog {
         self.shared.accepting()?;
         let admitted = lock(&self.shared.refusals).admit(record);
         match admitted {
-            Some(record) => self.request(&record).await,
+            Some(record) => self.append(record).await,
             None => Ok(()),
         }
     }
@@ -154,8 +165,8 @@ impl AuditLog {
     /// Writes the records of store commits and returns when they are safe on the disk.
     pub async fn append_durable(&self, rows: &[OutboxRow]) -> Result<(), Error> {
         self.shared.accepting()?;
-        let bodies: Result<Vec<_>, _> =
-            rows.iter().map(|row| self.shared.lines.request(&row.record, Some(&row.path))).collect();
+        let body = |row: &OutboxRow| self.shared.body(&row.record, Some(&row.path));
+        let bodies: Result<Vec<_>, _> = rows.iter().map(body).collect();
         let sequence = self.shared.write_now(&bodies?)?;
         self.shared.requests.fetch_add(rows.len() as u64, Ordering::Relaxed);
         self.shared.durable(sequence).await
@@ -237,16 +248,18 @@ impl AuditLog {
         sound
     }
 
-    async fn request(&self, record: &AuditRecord) -> Result<(), Error> {
-        let body = self.shared.lines.request(record, None)?;
+    fn gather(&self, entry: &Entry<'_>) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
+        let written = turn::enqueue(&self.shared, |out| self.shared.lines.request(out, entry, None))?;
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
-        self.enqueue(&body).await
+        Ok(written)
     }
 
     async fn enqueue(&self, body: &[u8]) -> Result<(), Error> {
-        let (sender, receiver) = oneshot::channel();
-        turn::enqueue(&self.shared, body, sender);
-        receiver.await.map_err(|_| REFUSED)?
+        let copy = |out: &mut Vec<u8>| {
+            out.extend_from_slice(body);
+            Ok(())
+        };
+        turn::enqueue(&self.shared, copy)?.await.map_err(|_| REFUSED)?
     }
 }
 
@@ -257,6 +270,13 @@ impl Drop for AuditLog {
 }
 
 impl Shared {
+    /// The body of a record's line.
+    fn body(&self, record: &AuditRecord, outbox: Option<&[u8]>) -> Result<Vec<u8>, Error> {
+        let mut out = Vec::new();
+        self.lines.request(&mut out, &Entry::from(record), outbox)?;
+        Ok(out)
+    }
+
     fn accepting(&self) -> Result<(), Error> {
         match self.state.get() {
             AuditState::Healthy | AuditState::Degraded(_) => Ok(()),

@@ -5,6 +5,7 @@ use crate::audit::state::{AuditState, FailedReason};
 use crate::audit::{SYNC_INTERVAL, Shared, Wish, lock};
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
@@ -12,6 +13,8 @@ use std::time::Instant;
 
 /// The reserve is topped up in steps of this part of it.
 const RESERVE_STEPS: u64 = 8;
+/// Bytes at the end of the log that stay in the page cache, for those who follow it.
+const CACHED_BEHIND: u64 = 16 << 20;
 /// The smallest step, in bytes.
 const STEP_MIN: u64 = 64 << 10;
 
@@ -54,7 +57,7 @@ fn wait(shared: &Shared, chores_done: Instant) -> Wish {
 impl Shared {
     fn write_folded(&self) {
         let folded = lock(&self.refusals).take();
-        let bodies: Vec<_> = folded.iter().filter_map(|record| self.lines.request(record, None).ok()).collect();
+        let bodies: Vec<_> = folded.iter().filter_map(|record| self.body(record, None).ok()).collect();
         if !bodies.is_empty() && self.write_now(&bodies).is_err() {
             tracing::error!(records = bodies.len(), "counted refusals could not be recorded");
         }
@@ -62,16 +65,19 @@ impl Shared {
 
     /// Makes what is written durable; after a failure nothing is ever accepted again, for nobody knows what the disk holds.
     fn sync(&self) {
-        let (file, head) = {
+        let (file, head, len) = {
             let writer = lock(&self.writer);
-            (Arc::clone(&writer.file), writer.head())
+            (Arc::clone(&writer.file), writer.head(), writer.len)
         };
         if head.sequence <= self.synced.borrow().sequence || self.is_beyond_repair() {
             self.synced.send_modify(|_| ());
             return;
         }
         match file.sync_data() {
-            Ok(()) => self.synced.send_modify(|synced| *synced = head),
+            Ok(()) => {
+                self.synced.send_modify(|synced| *synced = head);
+                forget(&file, len);
+            }
             Err(error) => {
                 tracing::error!(%error, "the audit log cannot be synced; nothing is accepted any more");
                 self.state.fail(FailedReason::Sync);
@@ -154,6 +160,14 @@ impl Shared {
         segments::sync_folder(folder).inspect_err(|_| self.state.fail(FailedReason::Sync))?;
         old.set_len(old_len)
     }
+}
+
+/// Lets go of what lies far behind the end: a log is written and hardly ever read, and in the page cache it would push out
+/// what is, and be given ever new memory instead of its own.
+fn forget(file: &File, len: u64) {
+    let Some(behind) = NonZeroU64::new(len.saturating_sub(CACHED_BEHIND)) else { return };
+    // A wish: whoever refuses it keeps the pages.
+    let _wished = rustix::fs::fadvise(file, 0, Some(behind), rustix::fs::Advice::DontNeed);
 }
 
 /// What came of asking for room.

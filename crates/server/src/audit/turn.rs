@@ -32,12 +32,16 @@ pub(super) fn new_log_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Adds a body to this thread's turn; `waiter` hears when it was written.
-pub(super) fn enqueue(shared: &Arc<Shared>, body: &[u8], waiter: Waiter) {
+/// Adds the body that `render` appends to this thread's turn; the receiver hears when it was written.
+pub(super) fn enqueue(
+    shared: &Arc<Shared>,
+    render: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
+) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
     let turn = turn_of(shared.id);
+    let (waiter, written) = oneshot::channel();
     let first = {
         let mut gathered = lock(&turn.0);
-        gathered.bytes.extend_from_slice(body);
+        render(&mut gathered.bytes)?;
         let end = gathered.bytes.len();
         gathered.ends.push(end);
         gathered.waiters.push(waiter);
@@ -50,6 +54,7 @@ pub(super) fn enqueue(shared: &Arc<Shared>, body: &[u8], waiter: Waiter) {
             Err(_) => drop(flusher),
         }
     }
+    Ok(written)
 }
 
 fn turn_of(log: u64) -> Arc<Turn> {

@@ -202,8 +202,9 @@ where
             .await;
     } else {
         let mut builder = http1::Builder::new();
-        // Slow heads are the business of the watch, which counts them as idleness.
-        builder.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
+        // Slow heads are the business of the watch, which counts them as idleness. A client that has sent its last request may
+        // close its half; to look for that during each request would cost hyper a new buffer each time.
+        builder.timer(TokioTimer::new()).header_read_timeout(None).half_close(true).max_buf_size(HEAD_BYTES_MAX);
         watch_over(builder.serve_connection(io, handle), |c| c.graceful_shutdown(), &activity, started, connections)
             .await;
     }

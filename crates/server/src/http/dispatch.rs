@@ -1,11 +1,11 @@
 //! The one dispatcher: every request passes it, in the order of DESIGN 8.
 //!
-//! What follows the head runs in a task of its own: a client that goes away cancels neither work nor record, and a
-//! panic ends in a 500 that touches no other request.
+//! What follows the head is driven by its connection, and goes on in a task of its own when the connection lets go of it: a
+//! client that goes away cancels neither work nor record. A panic ends in a 500 that touches no other request.
 
 use super::body::{self, RequestBody};
 use super::call::Answer;
-use super::headers::network_info;
+use super::headers::PeerHeaders;
 use super::host::{Site, authority_of};
 use super::path::Path;
 use super::render::{Rendered, render};
@@ -14,13 +14,19 @@ use super::router::Miss;
 use super::service::Service;
 use super::trail::{Exchange, Outcome, Trail, UNKNOWN_OPERATION};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use std::future::Future;
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use strongroom_model::error::{BadParameter, Error, Internal, NotFound, Result};
+use tokio::runtime::Handle;
 use zeroize::Zeroizing;
 
 /// Longest host name in an audit record (RFC 1035: 253 characters, and a port).
@@ -33,8 +39,8 @@ pub(super) type Reply = Response<Full<Bytes>>;
 pub(super) struct Peer {
     /// The real peer.
     pub(super) address: IpAddr,
-    /// `x-ms-keyvault-network-info`, ready made.
-    pub(super) network_info: HeaderValue,
+    /// What answers to it bear, ready made.
+    pub(super) headers: PeerHeaders,
     /// Which listener it came through.
     pub(super) door: Door,
     /// The requests of its worker.
@@ -52,7 +58,7 @@ pub(super) enum Door {
 
 impl Peer {
     pub(super) fn new(address: IpAddr, door: Door, load: Arc<Load>) -> Self {
-        Self { network_info: network_info(address), address: address.to_canonical(), door, load }
+        Self { headers: PeerHeaders::new(address), address: address.to_canonical(), door, load }
     }
 }
 
@@ -94,18 +100,40 @@ pub(super) async fn serve<B: RequestBody>(service: Arc<Service>, peer: Arc<Peer>
     let (head, body) = request.into_parts();
     let exchange = Exchange::new(head, peer.address);
     let request_id = exchange.ids.request_id;
-    let task = tokio::spawn(async move {
+    let work = async move {
         let reply = answer(service, peer, exchange, body, admitted).await;
         drop(slot);
         reply
-    });
-    match task.await {
-        Ok(reply) => reply,
-        Err(error) => {
-            tracing::error!(%request_id, %error, "a request ended outside every handler");
-            let mut reply = Response::new(Full::default());
-            *reply.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            reply
+    };
+    if let Ok(reply) = UnderWay(Some(Box::pin(AssertUnwindSafe(work).catch_unwind()))).await {
+        return reply;
+    }
+    tracing::error!(%request_id, "a request ended by a panic outside every handler");
+    let mut reply = Response::new(Full::default());
+    *reply.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    reply
+}
+
+/// A request under way; dropped before its end, it goes on in a task of its own.
+struct UnderWay<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
+
+impl<F: Future<Output: Send> + Send + 'static> Future for UnderWay<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        // Polled again after its end, which nobody does, it would wait for ever.
+        let Some(work) = &mut self.0 else { return Poll::Pending };
+        let end = std::task::ready!(work.as_mut().poll(context));
+        self.0 = None;
+        Poll::Ready(end)
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Drop for UnderWay<F> {
+    fn drop(&mut self) {
+        // Without a runtime the process is at its end, and nothing goes on.
+        if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            drop(runtime.spawn(work));
         }
     }
 }
@@ -149,11 +177,11 @@ async fn tls<B: RequestBody>(
     };
     match service.sites.find(authority) {
         Site::Hsm { name, base } => {
-            let trail = Trail::new(name.as_str().to_owned(), base);
+            let trail = Trail::new(Some(name.clone()), base);
             service.hsm(peer, exchange, trail, &name, &path, body, admitted).await
         }
         Site::Identity => {
-            let trail = Trail::new(String::new(), base_of(authority));
+            let trail = Trail::new(None, base_of(authority));
             service.login(exchange, Surface::Identity, trail, &path, body, admitted).await
         }
         Site::NoPool | Site::Unknown => service.refuse(exchange, authority, &Error::NotFound(NotFound::Pool)).await,
@@ -215,7 +243,7 @@ pub(super) fn reply(status: u16, headers: HeaderMap, body: Zeroizing<Vec<u8>>) -
 impl Service {
     /// Refuses what has no surface of ours.
     async fn refuse(&self, exchange: &Exchange, authority: &str, error: &Error) -> Reply {
-        let mut trail = Trail::new(String::new(), base_of(authority));
+        let mut trail = Trail::new(None, base_of(authority));
         trail.operation = UNKNOWN_OPERATION;
         let rendered = self.record_refusal(exchange, &trail, error.clone()).await;
         let headers = self.headers.other(&exchange.ids, true);
@@ -226,11 +254,10 @@ impl Service {
     pub(super) async fn record_refusal(&self, exchange: &Exchange, trail: &Trail, error: Error) -> Rendered {
         let rendered = render(&error);
         log_failure(exchange, trail, &error);
-        let outcome = Outcome { status: rendered.status, error_code: rendered.code.to_owned(), ..Outcome::default() };
-        let record = trail.record(exchange, outcome);
+        let outcome = Outcome { status: rendered.status, error_code: rendered.code, ..Outcome::default() };
         let written = match trail.caller {
-            Some(_) => self.audit.append(record).await,
-            None => self.audit.append_refusal(record).await,
+            Some(_) => self.audit.append_entry(&trail.entry(exchange, &outcome)).await,
+            None => self.audit.append_refusal(trail.record(exchange, &outcome)).await,
         };
         match written {
             Ok(()) => rendered,

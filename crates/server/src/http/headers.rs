@@ -4,6 +4,7 @@ use super::ids::RequestIds;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 use std::net::IpAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
@@ -13,6 +14,9 @@ const REGION: HeaderName = HeaderName::from_static("x-ms-keyvault-region");
 const NETWORK_INFO: HeaderName = HeaderName::from_static("x-ms-keyvault-network-info");
 const BUILD_VERSION: HeaderName = HeaderName::from_static("x-ms-build-version");
 
+/// The usual values of `x-ms-server-latency`, ready made.
+const LATENCIES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+const EMPTY: HeaderValue = HeaderValue::from_static("");
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
 /// The ready-made part, and what of it depends on the installation.
@@ -33,18 +37,31 @@ pub(super) struct AnswerFacts<'a> {
     pub(super) ids: &'a RequestIds,
     /// From the request's head to now.
     pub(super) latency: Duration,
-    /// Ready made for the connection; see [`network_info`].
-    pub(super) network_info: &'a HeaderValue,
+    /// Ready made for the connection.
+    pub(super) peer: &'a PeerHeaders,
     /// Whether the answer is an error: these lack region and network.
     pub(super) error: bool,
     /// Whether there is a body.
     pub(super) body: bool,
 }
 
+/// What answers to one peer bear, ready made: the network they came over, and all else that is the same for each.
+pub(super) struct PeerHeaders {
+    network_info: HeaderValue,
+    /// A good answer with a body, its values to be replaced and what it lacks to be removed.
+    good: OnceLock<HeaderMap>,
+}
+
+impl PeerHeaders {
+    pub(super) fn new(peer: IpAddr) -> Self {
+        Self { network_info: network_info(peer), good: OnceLock::new() }
+    }
+}
+
 impl CommonHeaders {
     /// Makes the ready-made part; a region or version that no header may hold is left empty.
     pub(super) fn new(region: &str, build_version: &str) -> Self {
-        let text = |t: &str| HeaderValue::from_str(t).unwrap_or_else(|_| HeaderValue::from_static(""));
+        let text = |t: &str| HeaderValue::from_str(t).unwrap_or(EMPTY);
         let mut secure = HeaderMap::with_capacity(8);
         secure
             .insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000; includeSubDomains"));
@@ -53,23 +70,47 @@ impl CommonHeaders {
         hsm.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         hsm.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
         hsm.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'self'"));
-        hsm.reserve(9);
         Self { secure, hsm, region: text(region), build_version: text(build_version) }
+    }
+
+    /// Everything that a good answer can bear.
+    fn good(&self, network_info: &HeaderValue) -> HeaderMap {
+        let mut headers = self.hsm.clone();
+        headers.insert(REGION, self.region.clone());
+        headers.insert(NETWORK_INFO, network_info.clone());
+        headers.insert(BUILD_VERSION, self.build_version.clone());
+        headers.insert(header::CONTENT_TYPE, JSON);
+        for replaced in [SERVER_LATENCY, REQUEST_ID, CLIENT_REQUEST_ID] {
+            headers.insert(replaced, EMPTY);
+        }
+        headers
     }
 
     /// Headers of an answer of a managed HSM.
     pub(super) fn hsm(&self, facts: &AnswerFacts<'_>) -> HeaderMap {
-        let mut headers = self.hsm.clone();
-        headers.insert(SERVER_LATENCY, u64::try_from(facts.latency.as_millis()).unwrap_or(u64::MAX).into());
-        if !facts.error {
-            headers.insert(REGION, self.region.clone());
-            headers.insert(NETWORK_INFO, facts.network_info.clone());
-        }
-        if facts.method == Method::GET {
-            headers.insert(BUILD_VERSION, self.build_version.clone());
-        }
+        let mut headers = if facts.error {
+            let mut headers = self.hsm.clone();
+            headers.reserve(8);
+            add_type(&mut headers, facts.body);
+            if facts.method == Method::GET {
+                headers.insert(BUILD_VERSION, self.build_version.clone());
+            }
+            headers
+        } else {
+            // Copied whole, and what is too much taken out: that spares a map that grows and hashes each name.
+            let mut headers = facts.peer.good.get_or_init(|| self.good(&facts.peer.network_info)).clone();
+            let too_much = [
+                (facts.method != Method::GET, BUILD_VERSION),
+                (!facts.body, header::CONTENT_TYPE),
+                (facts.ids.client_request_id.is_none(), CLIENT_REQUEST_ID),
+            ];
+            for (_, name) in too_much.into_iter().filter(|(out, _)| *out) {
+                headers.remove(name);
+            }
+            headers
+        };
+        headers.insert(SERVER_LATENCY, milliseconds(facts.latency));
         add_ids(&mut headers, facts.ids);
-        add_type(&mut headers, facts.body);
         headers
     }
 
@@ -80,6 +121,12 @@ impl CommonHeaders {
         add_type(&mut headers, body);
         headers
     }
+}
+
+fn milliseconds(latency: Duration) -> HeaderValue {
+    let whole = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+    let usual = usize::try_from(whole).ok().and_then(|whole| LATENCIES.get(whole));
+    usual.map_or_else(|| whole.into(), |text| HeaderValue::from_static(text))
 }
 
 fn add_ids(headers: &mut HeaderMap, ids: &RequestIds) {
@@ -99,11 +146,10 @@ fn add_type(headers: &mut HeaderMap, body: bool) {
 }
 
 /// `x-ms-keyvault-network-info` for a peer.
-pub(super) fn network_info(peer: IpAddr) -> HeaderValue {
+fn network_info(peer: IpAddr) -> HeaderValue {
     let peer = peer.to_canonical();
     let family = if peer.is_ipv4() { "Ipv4" } else { "Ipv6" };
-    HeaderValue::from_str(&format!("conn_type={family};addr={peer};act_addr_fam={family};"))
-        .unwrap_or_else(|_| HeaderValue::from_static(""))
+    HeaderValue::from_str(&format!("conn_type={family};addr={peer};act_addr_fam={family};")).unwrap_or(EMPTY)
 }
 
 #[cfg(test)]
@@ -118,16 +164,17 @@ mod tests {
         let mut sent = HeaderMap::new();
         sent.insert("x-ms-client-request-id", HeaderValue::from_static("2b4f67ae-23d3-11ef-a4c2-00155d0bf3a5"));
         let ids = RequestIds::new(&sent);
-        let network_info = network_info("::ffff:127.0.0.1".parse().unwrap());
+        let peer = PeerHeaders::new("::ffff:127.0.0.1".parse().unwrap());
         let facts = |method, error| AnswerFacts {
             method,
             ids: &ids,
             latency: Duration::from_micros(2_900),
-            network_info: &network_info,
+            peer: &peer,
             error,
             body: true,
         };
         let good = common.hsm(&facts(&Method::GET, false));
+        assert_eq!(good.len(), 12);
         for (name, value) in [
             ("x-ms-server-latency", "2"),
             ("x-ms-keyvault-region", "eastus"),
@@ -148,5 +195,13 @@ mod tests {
         for name in ["x-ms-keyvault-region", "x-ms-keyvault-network-info", "x-ms-build-version"] {
             assert!(bad.get(name).is_none(), "{name}");
         }
+        assert_eq!(bad.len(), 9);
+        let unnamed = RequestIds::new(&HeaderMap::new());
+        let latency = Duration::from_millis(12_345);
+        let bare = common.hsm(&AnswerFacts { ids: &unnamed, latency, body: false, ..facts(&Method::POST, false) });
+        for name in ["x-ms-build-version", "content-type", "x-ms-client-request-id"] {
+            assert!(bare.get(name).is_none(), "{name}");
+        }
+        assert_eq!((bare.len(), bare.get("x-ms-server-latency").unwrap()), (9, &HeaderValue::from_static("12345")));
     }
 }

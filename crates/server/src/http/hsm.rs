@@ -80,7 +80,7 @@ impl Service {
             _ => SecretBytes::new(Vec::new()),
         };
         let record = if route.changes {
-            trail.record(exchange, Outcome { status: route.success, ..Outcome::default() })
+            trail.record(exchange, &Outcome { status: route.success, ..Outcome::default() })
         } else {
             blank_record()
         };
@@ -131,18 +131,13 @@ impl Service {
         &self,
         exchange: &Exchange,
         trail: &Trail,
-        mut answer: Answer,
+        answer: Answer,
     ) -> std::result::Result<Answer, Rendered> {
         if answer.audited {
             return Ok(answer);
         }
-        let outcome = Outcome {
-            status: answer.status,
-            error_code: String::new(),
-            object: std::mem::take(&mut answer.object),
-            stamp: answer.stamp.take(),
-        };
-        match self.audit.append(trail.record(exchange, outcome)).await {
+        let outcome = Outcome { status: answer.status, error_code: "", object: &answer.object, stamp: answer.stamp };
+        match self.audit.append_entry(&trail.entry(exchange, &outcome)).await {
             Ok(()) => Ok(answer),
             Err(error) => {
                 log_failure(exchange, trail, &error);
@@ -166,7 +161,7 @@ impl Service {
             method: &exchange.head.method,
             ids: &exchange.ids,
             latency: exchange.started.elapsed(),
-            network_info: &peer.network_info,
+            peer: &peer.headers,
             error: failure.is_some(),
             body: !body.is_empty(),
         });
@@ -291,7 +286,7 @@ mod tests {
     #[test]
     fn operations_begin_with_their_version() {
         let query = |v: &str| vec![("api-version".to_owned(), v.to_owned())];
-        let mut trail = Trail::new(String::new(), Arc::from("https://x"));
+        let mut trail = Trail::new(None, Arc::from("https://x"));
         let since = ApiVersion::known("7.3").unwrap();
         assert!(version(&query("7.4"), since, &mut trail).is_ok());
         assert_eq!(trail.version.as_deref(), Some("7.4"));

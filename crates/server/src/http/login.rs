@@ -68,7 +68,7 @@ impl Service {
             Ok(()) => Path::parse(exchange.head.uri.path()),
             Err(error) => Err(error),
         };
-        let trail = Trail::new(String::new(), Arc::from("http://localhost"));
+        let trail = Trail::new(None, Arc::from("http://localhost"));
         self.login(exchange, Surface::ManagedIdentity, trail, &path, body, admitted).await
     }
 
@@ -119,21 +119,16 @@ impl Service {
         answer: IdentityAnswer,
     ) -> Result<IdentityAnswer> {
         trail.caller.clone_from(&answer.principal);
-        let outcome = |stamp| Outcome {
-            status: answer.status,
-            error_code: answer.error_code.clone(),
-            object: String::new(),
-            stamp,
-        };
+        let outcome = |stamp| Outcome { status: answer.status, error_code: &answer.error_code, object: "", stamp };
         let mut stamps = answer.stamps.iter().copied();
-        let first = trail.record(exchange, outcome(stamps.next()));
+        let first = outcome(stamps.next());
         if answer.principal.is_some() {
-            self.audit.append(first).await?;
+            self.audit.append_entry(&trail.entry(exchange, &first)).await?;
         } else {
-            self.audit.append_refusal(first).await?;
+            self.audit.append_refusal(trail.record(exchange, &first)).await?;
         }
         for stamp in stamps {
-            self.audit.append(trail.record(exchange, outcome(Some(stamp)))).await?;
+            self.audit.append_entry(&trail.entry(exchange, &outcome(Some(stamp)))).await?;
         }
         Ok(answer)
     }

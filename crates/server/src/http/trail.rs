@@ -1,13 +1,15 @@
 //! What is known of a request so far, and the audit record made of it.
 
 use super::ids::RequestIds;
+use crate::audit::{Entry, Who};
 use http::header;
 use http::request::Parts;
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use strongroom_model::Principal;
 use strongroom_model::audit::{Actor, AuditRecord, UseStamp};
+use strongroom_model::{PoolName, Principal};
 
 /// Characters of `User-Agent` that are kept.
 const CLIENT_INFO_MAX: usize = 256;
@@ -45,8 +47,8 @@ impl Exchange {
 
 /// What is known of a request so far; every gate adds to it.
 pub(super) struct Trail {
-    /// The pool's name; empty on other surfaces.
-    pub(super) resource: String,
+    /// The pool's name; none on other surfaces.
+    pub(super) resource: Option<PoolName>,
     /// `https://host[:port]`
     pub(super) base: Arc<str>,
     /// Its name in the log.
@@ -62,7 +64,7 @@ pub(super) struct Trail {
 }
 
 impl Trail {
-    pub(super) fn new(resource: String, base: Arc<str>) -> Self {
+    pub(super) fn new(resource: Option<PoolName>, base: Arc<str>) -> Self {
         Self {
             resource,
             base,
@@ -74,56 +76,62 @@ impl Trail {
         }
     }
 
-    /// The record, as of now.
-    pub(super) fn record(&self, exchange: &Exchange, outcome: Outcome) -> AuditRecord {
-        AuditRecord {
+    /// The facts of the record, as of now.
+    pub(super) fn entry<'a>(&'a self, exchange: &'a Exchange, outcome: &Outcome<'a>) -> Entry<'a> {
+        let version = self.version.as_deref();
+        Entry {
             time_ms: exchange.time_ms,
-            resource: self.resource.clone(),
-            operation: self.operation.to_owned(),
-            operation_version: self.version.clone().unwrap_or_default(),
+            resource: self.resource.as_ref().map_or("", PoolName::as_str),
+            operation: self.operation,
+            operation_version: version.unwrap_or_default(),
             status: outcome.status,
             error_code: outcome.error_code,
             duration_us: u64::try_from(exchange.started.elapsed().as_micros()).unwrap_or(u64::MAX),
             caller_address: Some(exchange.peer),
-            actor: self.caller.as_deref().map_or(Actor::Anonymous, |caller| Actor::Principal(caller.clone())),
+            who: self.caller.as_ref().map_or(Who::Actor(&Actor::Anonymous), Who::Caller),
             request_id: exchange.ids.request_id,
             correlation_id: exchange.ids.correlation_id,
             client_info: client_info(&exchange.head),
-            request_uri: self.uri(),
+            request_uri: [
+                &self.base,
+                &self.path,
+                if version.is_some() { "?api-version=" } else { "" },
+                version.unwrap_or_default(),
+            ],
             object: outcome.object,
             stamp: outcome.stamp,
             folded: 0,
         }
     }
 
-    fn uri(&self) -> String {
-        match &self.version {
-            Some(version) => [&*self.base, &self.path, "?api-version=", version].concat(),
-            None => [&*self.base, &self.path].concat(),
-        }
+    /// The record, as of now.
+    pub(super) fn record(&self, exchange: &Exchange, outcome: &Outcome<'_>) -> AuditRecord {
+        self.entry(exchange, outcome).into()
     }
 }
 
 /// How a request ended, for its record.
-#[derive(Default)]
-pub(super) struct Outcome {
+#[derive(Clone, Copy, Default)]
+pub(super) struct Outcome<'a> {
     /// HTTP status.
     pub(super) status: u16,
     /// Empty on success.
-    pub(super) error_code: String,
+    pub(super) error_code: &'a str,
     /// What was touched.
-    pub(super) object: String,
+    pub(super) object: &'a str,
     /// For uses of a key.
     pub(super) stamp: Option<UseStamp>,
 }
 
-fn client_info(head: &Parts) -> String {
+/// `User-Agent` as it is kept: printable, and not for ever.
+fn client_info(head: &Parts) -> Cow<'_, str> {
     let agent = head.headers.get(header::USER_AGENT).map_or(&b""[..], |value| value.as_bytes());
-    let mut printable = String::with_capacity(agent.len().min(CLIENT_INFO_MAX));
-    for byte in agent.iter().take(CLIENT_INFO_MAX).filter(|b| b.is_ascii_graphic() || **b == b' ') {
-        printable.push(char::from(*byte));
+    let agent = agent.get(..CLIENT_INFO_MAX).unwrap_or(agent);
+    let printable = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
+    match std::str::from_utf8(agent) {
+        Ok(text) if agent.iter().all(printable) => Cow::Borrowed(text),
+        Ok(_) | Err(_) => Cow::Owned(agent.iter().copied().filter(printable).map(char::from).collect()),
     }
-    printable
 }
 
 /// The place of a record where none is wanted: reads and uses are recorded after they are done.

@@ -124,6 +124,37 @@ async fn a_client_that_leaves_is_recorded_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_reset_is_carried_to_its_end() {
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let mut house = House::new().await;
+    let token = house.token(&house.admin).await;
+    let mut config = (*house.client).clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    house.client = std::sync::Arc::new(config);
+    let io = TokioIo::new(house.connect().await);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let driving = tokio::spawn(connection);
+    let ids = ["0f0e0d0c-0b0a-4908-8706-050403020101", "0f0e0d0c-0b0a-4908-8706-050403020102"];
+    for id in ids {
+        let uri = format!("https://{}/test/slow?api-version=7.6", house.host("demo.managedhsm"));
+        let request = http::Request::post(&uri)
+            .header("authorization", format!("Bearer {token}"))
+            .header("x-ms-client-request-id", id)
+            .body(Full::new(Bytes::from_static(b"{}")));
+        let answer = sender.send_request(request.unwrap());
+        assert!(tokio::time::timeout(Duration::from_millis(40), answer).await.is_err(), "it is still under way");
+    }
+    // One was reset above; the other one loses its whole connection.
+    driving.abort();
+    for id in ids {
+        let line = house.audited(id).await.to_string();
+        assert!(line.contains("429"), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn idle_connections_and_slow_heads_are_closed() {
     let limits = HttpLimits {
         first_request: Duration::from_millis(60),
