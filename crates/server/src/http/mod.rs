@@ -4,6 +4,8 @@ mod body;
 pub mod call;
 mod connection;
 mod dispatch;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod handlers;
 mod headers;
 mod host;

@@ -84,6 +84,10 @@ fn split_again(parts: Vec<Cow<'_, str>>) -> Result<Vec<Cow<'_, str>>> {
         .filter(|part| !part.is_empty())
         .map(|part| Cow::Owned(part.to_owned()))
         .collect();
+    // Written out, such a scope would end at its first marker: the same text for two scopes.
+    if split.windows(2).any(is_authorization) {
+        return Err(BAD_PATH);
+    }
     check_all(&split)?;
     Ok(split)
 }
@@ -194,6 +198,8 @@ mod tests {
             "/%2e%2e/providers/Microsoft.Authorization/x",
             "/%2Fkeys%2F..%2Fn/providers/Microsoft.Authorization/x",
             "/keys/providers/Microsoft.Authorization/role%2fAssignments",
+            "/a%2Fproviders%2FMicrosoft.Authorization/providers/Microsoft.Authorization/x",
+            "/a%2Fproviders/Microsoft.Authorization%2Fb/providers/Microsoft.Authorization/x",
             "/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17",
         ] {
             assert_eq!(Path::parse(raw), Err(BAD_PATH), "{raw}");
