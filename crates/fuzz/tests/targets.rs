@@ -26,6 +26,7 @@ fn feed(name: &str) {
         }
     }
     println!("fuzzing {name}: {} known, {} seeds, {made} inputs (seed {seed:#x})", known.len(), seeds.len());
+    strongroom_counts::count(&format!("fuzzing: {name}"), first.len() + made);
 }
 
 macro_rules! fed {

@@ -78,6 +78,8 @@ impl Issuer {
             additional_audiences: Vec::new(),
             public_clients: Vec::new(),
             identity_header_sha256: None,
+            issuers: Vec::new(),
+            challenge_authority: None,
         };
         let endpoints = Endpoints::new("localhost", 8443);
         let clock = Arc::new(ManualClock::new(Timestamp(NOW)));
