@@ -1,7 +1,8 @@
 //! The bare ceiling: the same TLS and HTTP stack, the bare primitive, a constant answer, and nothing else.
 
 use super::client::{Pace, Target, load};
-use super::{BenchError, Server, VALUE_32, processor_seconds};
+use super::server::{Server, processor_seconds};
+use super::{BenchError, VALUE_32};
 use aws_lc_rs::digest::{Digest, SHA256};
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrap};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair};

@@ -6,19 +6,23 @@
 
 mod ceiling;
 mod client;
+mod make_store;
+mod scale;
+mod server;
 mod table;
 
-use client::{Pace, Run, Target, load};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use client::{Pace, Run, load};
+use server::Server;
 use tokio::task::LocalSet;
 
 pub(crate) use ceiling::run as run_ceiling;
 
 /// How to measure.
 #[derive(clap::Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    command: Option<BenchCommand>,
     /// Seconds of each run.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
@@ -36,6 +40,15 @@ pub(crate) struct BenchArgs {
     json: bool,
 }
 
+/// What else can be done than to measure operations.
+#[derive(clap::Subcommand, Debug)]
+enum BenchCommand {
+    /// Make a store of many keys with a `dev` of its own, over HTTPS, to be measured or tested with.
+    MakeStore(make_store::MakeStoreArgs),
+    /// Measure start, get, sign, a page of a list, memory and file of stores that `make-store` made, one beside the other.
+    Scale(scale::ScaleArgs),
+}
+
 /// Why there is no figure.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
@@ -48,6 +61,9 @@ pub(crate) enum BenchError {
     /// The server refused a request.
     #[error("bench: the server answered {0}: {1}")]
     Refused(u16, String),
+    /// A folder is not what is needed.
+    #[error("bench: {0}: {1}")]
+    Folder(std::path::PathBuf, &'static str),
     /// A socket or process failed.
     #[error("bench: {0}")]
     Io(#[from] std::io::Error),
@@ -135,13 +151,20 @@ const GENERATION_ROW: &str = "P-256 sign beside RSA-4096 generation";
 /// Measures and prints.
 pub(crate) fn run(args: &BenchArgs) -> Result<(), BenchError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let figures = LocalSet::new().block_on(&runtime, measure(args))?;
-    table::print(&figures, args.json);
-    Ok(())
+    let local = LocalSet::new();
+    match &args.command {
+        Some(BenchCommand::MakeStore(args)) => local.block_on(&runtime, make_store::run(args)),
+        Some(BenchCommand::Scale(args)) => local.block_on(&runtime, scale::run(args)),
+        None => {
+            let figures = local.block_on(&runtime, measure(args))?;
+            table::print(&figures, args.json);
+            Ok(())
+        }
+    }
 }
 
 async fn measure(args: &BenchArgs) -> Result<Figures, BenchError> {
-    let server = Server::start()?;
+    let server = Server::temporary()?;
     let token = server.token().await?;
     let headers = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
     let wanted = |name: &str| args.only.as_ref().is_none_or(|o| name.contains(o.as_str()));
@@ -249,98 +272,4 @@ async fn prepare(server: &Server, headers: &str, row: &Row, number: usize) -> Re
 fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
-}
-
-/// A `strongroom dev` of the bench's own.
-struct Server {
-    process: Child,
-    folder: PathBuf,
-    target: Target,
-    env: Vec<(String, String)>,
-}
-
-impl Server {
-    fn start() -> Result<Self, BenchError> {
-        let folder = std::env::temp_dir().join(format!("strongroom-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let env_file = folder.join("env");
-        let process = Command::new(std::env::current_exe()?)
-            .args(["dev", "--runtimes", "1", "--port", &port.to_string(), "--data"])
-            .arg(folder.join("home"))
-            .arg("--env-file")
-            .arg(&env_file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !env_file.exists() {
-            if Instant::now() > deadline {
-                return Err(BenchError::Setup("the server"));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let text = std::fs::read_to_string(&env_file)?;
-        let env: Vec<_> = text.lines().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect();
-        let ca = lookup(&env, "STRONGROOM_CA")?;
-        let target = Target::new(port, "demo.managedhsm.localhost", Path::new(&ca))?;
-        Ok(Self { process, folder, target, env })
-    }
-
-    async fn token(&self) -> Result<String, BenchError> {
-        let login = self.target.named("login.localhost");
-        let form = format!(
-            "grant_type=client_credentials&client_id={}&client_secret={}&scope=https%3A%2F%2Fmanagedhsm.localhost%3A{}%2F.default",
-            lookup(&self.env, "AZURE_CLIENT_ID")?,
-            lookup(&self.env, "AZURE_CLIENT_SECRET")?,
-            login.port
-        );
-        let path = format!("/{}/oauth2/v2.0/token", lookup(&self.env, "STRONGROOM_TENANT_ID")?);
-        let request = login.request("POST", &path, "Content-Type: application/x-www-form-urlencoded\r\n", &form);
-        let answer = login.connect().await?.ask(&request).await?;
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
-        let body: serde_json::Value = serde_json::from_str(&text).map_err(|_| BenchError::Answer)?;
-        let token = body.get("access_token").and_then(|t| t.as_str()).map(Into::into);
-        token.ok_or(BenchError::Refused(answer.status, text))
-    }
-
-    /// Processor time of the keeper's children so far: the service and every partition.
-    fn processor_seconds(&self) -> f64 {
-        children(self.process.id()).into_iter().map(processor_seconds).sum()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let stopped = self.process.kill().and_then(|()| self.process.wait());
-        if stopped.is_ok() {
-            // A folder that stays behind in the temporary directory harms nobody.
-            let _removed = std::fs::remove_dir_all(&self.folder);
-        }
-    }
-}
-
-fn lookup(env: &[(String, String)], name: &str) -> Result<String, BenchError> {
-    env.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()).ok_or(BenchError::Setup("the environment"))
-}
-
-/// The processes whose parent is `parent`.
-fn children(parent: u32) -> Vec<u32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|e| e.file_name().to_str().and_then(|n| n.parse::<u32>().ok()));
-    pids.filter(|pid| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit(')').next().and_then(|s| s.split_whitespace().nth(1)).is_some_and(|p| p == parent.to_string())
-    })
-    .collect()
-}
-
-/// Processor time of all threads of a process, from the scheduler's own nanoseconds.
-pub(super) fn processor_seconds(pid: u32) -> f64 {
-    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return 0.0 };
-    let nanos = threads.flatten().map(|thread| {
-        let stat = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
-        stat.split_whitespace().next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0)
-    });
-    nanos.sum::<f64>() / 1e9
 }

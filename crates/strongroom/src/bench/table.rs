@@ -1,6 +1,7 @@
 //! What a person or a pipe sees of the figures.
 
 use super::Figures;
+use super::scale::Scale;
 use anstyle::{AnsiColor, Style};
 use std::io::{IsTerminal, Write};
 
@@ -55,4 +56,54 @@ fn render(figures: &Figures) -> String {
     text + &format!(
         "{dim}CPU: service and partitions together, one runtime, audit on. Ceiling: same TLS and HTTP stack, constant answer, bare primitive.{dim:#}\n"
     )
+}
+
+/// Prints what was measured of stores of several sizes.
+pub(super) fn print_scale(all: &[Scale], json: bool) {
+    let mut out = anstream::stdout().lock();
+    let text = if json { serde_json::to_string_pretty(all).unwrap_or_default() + "\n" } else { render_scale(all) };
+    // A closed pipe is the reader's choice.
+    let _written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// A line's name, and its figure.
+type ScaleRow<'a> = (&'a str, &'a dyn Fn(&Scale) -> f64);
+
+fn render_scale(all: &[Scale]) -> String {
+    let mib = |kib: u64| kib as f64 / 1024.0;
+    let rows: &[ScaleRow<'_>] = &[
+        ("start, ms", &|s| s.start_millis),
+        ("get, cold, CPU µs", &|s| s.get_cold.cpu_micros),
+        ("get, cached, CPU µs", &|s| s.get_cached.cpu_micros),
+        ("sign, cold, CPU µs", &|s| s.sign_cold.cpu_micros),
+        ("sign, cached, CPU µs", &|s| s.sign_cached.cpu_micros),
+        ("page of 25, CPU µs", &|s| s.list_page.cpu_micros),
+        ("get, cold, p50 µs", &|s| s.get_cold.p50_micros),
+        ("get, cached, p50 µs", &|s| s.get_cached.p50_micros),
+        ("sign, cold, p50 µs", &|s| s.sign_cold.p50_micros),
+        ("sign, cached, p50 µs", &|s| s.sign_cached.p50_micros),
+        ("page of 25, p50 µs", &|s| s.list_page.p50_micros),
+        ("service at start, MiB", &|s| mib(s.memory_at_start.service_kib)),
+        ("service halfway, MiB", &|s| mib(s.memory_halfway.service_kib)),
+        ("service after, MiB", &|s| mib(s.memory_after.service_kib)),
+        ("partition at start, MiB", &|s| mib(s.memory_at_start.partition_kib)),
+        ("partition halfway, MiB", &|s| mib(s.memory_halfway.partition_kib)),
+        ("partition after, MiB", &|s| mib(s.memory_after.partition_kib)),
+        ("file, bytes a version", &|s| s.file_bytes_per_version),
+    ];
+    let bold = Style::new().bold();
+    let mut text = format!("{bold}{:<26}", "key versions");
+    for scale in all {
+        text += &format!("{:>12}{:>8}", scale.versions, "ratio");
+    }
+    text += &format!("{bold:#}\n");
+    for (name, value) in rows {
+        text += &format!("{name:<26}");
+        let first = all.first().map_or(1.0, value);
+        for scale in all {
+            text += &format!("{:>12.1}{:>8.2}", value(scale), value(scale) / first);
+        }
+        text += "\n";
+    }
+    text
 }
