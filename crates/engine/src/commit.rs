@@ -41,6 +41,7 @@ pub(crate) enum Proof<'a> {
 }
 
 /// A change of a key as a whole.
+#[derive(Clone)]
 pub(crate) struct HeadChange<'a> {
     /// The pool.
     pub(crate) pool: &'a Pool,

@@ -26,6 +26,8 @@ pub(crate) struct Core {
     pub(crate) records: Records,
     pub(crate) partitions: Arc<dyn Partitions>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// See [`EngineParts::cached_keys`].
+    pub(crate) cached_keys: usize,
     pub(crate) changes_allowed: Arc<dyn Fn() -> Result<()> + Send + Sync>,
     /// The built-in pool for the product's own keys.
     pub(crate) system: Arc<Pool>,
@@ -65,10 +67,6 @@ pub(crate) fn finish(recorded: &Recorded, object: String) -> AuditRecord {
 }
 
 impl EngineParts {
-    /// Keys whose heads are kept parsed, a pool.
-    pub const CACHED_HEADS: usize = 16_384;
-    /// Key versions that are kept parsed, a pool.
-    pub const CACHED_VERSIONS: usize = 16_384;
-    /// Key versions whose reserved AES-GCM uses are kept, a pool.
-    pub const CACHED_USES: usize = 16_384;
+    /// [`EngineParts::cached_keys`] unless somebody says otherwise.
+    pub const CACHED_KEYS: usize = 16_384;
 }

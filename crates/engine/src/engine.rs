@@ -37,6 +37,8 @@ pub struct EngineParts {
     pub partitions: Arc<dyn Partitions>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// For each pool: keys that are kept parsed, as many versions, and as many counters of AES-GCM uses.
+    pub cached_keys: usize,
     /// Whether this is `dev`: a new store is marked so for ever; a marked store is refused without it.
     pub development: bool,
     /// Refuses changes while it says why not (the audit log has no room for them); asked before each change.
@@ -187,13 +189,13 @@ pub struct Engine {
 impl Engine {
     /// Opens the store, the built-in pools and their partitions. Scheduled work starts with [`Engine::run_jobs`].
     pub async fn start(parts: EngineParts) -> std::result::Result<Arc<Self>, StartError> {
-        let EngineParts { store, store_seal, partitions, clock, development, changes_allowed } = parts;
+        let EngineParts { store, store_seal, partitions, clock, cached_keys, development, changes_allowed } = parts;
         let records = Records::start(store, store_seal, development).await?;
         let now = clock.now();
         let (system, vaults) = (pools::built_in(pools::SYSTEM)?, pools::built_in(pools::VAULTS)?);
         let system = async {
             let record = pools::made(&records, &*partitions, now, &system).await?;
-            pools::open(&records, &*partitions, record.value).await
+            pools::open(&records, &*partitions, record.value, cached_keys).await
         };
         // Its root is made with the store; it is opened when the first vault is.
         let vaults = pools::made(&records, &*partitions, now, &vaults);
@@ -203,6 +205,7 @@ impl Engine {
             records,
             partitions,
             clock,
+            cached_keys,
             changes_allowed,
             system,
             system_keys: ArcSwap::default(),
@@ -308,7 +311,7 @@ impl Engine {
         action: DataAction,
         scope: RoleScope,
     ) -> Result<Grant> {
-        if pool.live.roles.load().allows(caller.identities(), action, &scope) {
+        if pool.live.roles.read().allows(caller.identities(), action, &scope) {
             Ok(Grant { pool: Arc::clone(pool), caller: Arc::clone(caller), action, scope })
         } else {
             Err(Error::AccessDenied { action, scope })
@@ -441,13 +444,13 @@ impl Engine {
         filter: AssignmentFilter,
     ) -> Result<Vec<RoleAssignment>> {
         g.check(DataAction::RoleAssignmentsRead, &scope)?;
-        Ok(g.pool.live.roles.load().list_assignments(&scope, filter))
+        Ok(g.pool.live.roles.read().list_assignments(&scope, filter))
     }
     /// `RoleAssignments_Get`
     #[allow(clippy::unused_async, reason = "answered from memory today; callers must not depend on it")]
     pub async fn get_role_assignment(&self, g: &Grant, scope: RoleScope, id: Uuid) -> Result<RoleAssignment> {
         g.check(DataAction::RoleAssignmentsRead, &scope)?;
-        g.pool.live.roles.load().assignment_at(&scope, id)
+        g.pool.live.roles.read().assignment_at(&scope, id)
     }
     /// `RoleAssignments_Create`
     pub async fn create_role_assignment(
@@ -475,13 +478,13 @@ impl Engine {
     #[allow(clippy::unused_async, reason = "answered from memory today; callers must not depend on it")]
     pub async fn list_role_definitions(&self, g: &Grant) -> Result<Vec<RoleDefinition>> {
         g.check(DataAction::RoleDefinitionsRead, &g.scope)?;
-        Ok(g.pool.live.roles.load().list_definitions())
+        Ok(g.pool.live.roles.read().list_definitions())
     }
     /// `RoleDefinitions_Get`
     #[allow(clippy::unused_async, reason = "answered from memory today; callers must not depend on it")]
     pub async fn get_role_definition(&self, g: &Grant, id: Uuid) -> Result<RoleDefinition> {
         g.check(DataAction::RoleDefinitionsRead, &g.scope)?;
-        g.pool.live.roles.load().definition(id).ok_or(Error::NotFound(NotFound::RoleDefinition))
+        g.pool.live.roles.read().definition(id).ok_or(Error::NotFound(NotFound::RoleDefinition))
     }
     /// `RoleDefinitions_CreateOrUpdate`: definitions live at `/` only, and so must the right to write them.
     pub async fn set_role_definition(

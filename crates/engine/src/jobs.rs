@@ -24,6 +24,9 @@ const PROOF_HOLDS: Duration = Duration::from_secs(60);
 /// How long a partition may take for one.
 const PROOF_TIME: Duration = Duration::from_secs(5);
 
+/// Keys of one pool that a round of the scheduler looks at though nothing can be done for them yet.
+pub(crate) const IN_VAIN_MAX: usize = 2048;
+
 /// Checkpoints of one pool that are kept for the next start, one a chain.
 const CHECKPOINTS_MAX: usize = 256;
 
@@ -114,40 +117,72 @@ impl Core {
 
     async fn collect_leftovers(&self, pool: &Pool) -> Result<()> {
         let prefix = pool.live.paths.all_leftovers();
-        let notes =
-            self.records.store.scan(&prefix, &paths::end_of(&prefix), CHANGES_MAX).await.map_err(store_error)?;
-        for note in notes.entries {
-            let mut object = [0; 16];
-            let id = note.path.strip_prefix(prefix.as_slice()).unwrap_or_default();
-            if hex::decode_to_slice(id, &mut object).is_ok() {
-                self.records.open::<crate::records::shapes::IndexRecord>(&note.path, &note.value)?;
-                self.remove_leftovers(pool, &object).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn visit_due_keys(self: &Arc<Self>, pool: &Arc<Pool>) -> Result<()> {
-        let (mut from, to) = (pool.live.paths.all_due(), pool.live.paths.due_until(self.now()));
+        let (mut from, to) = (prefix.clone(), paths::end_of(&prefix));
         loop {
-            let page = self.records.store.scan(&from, &to, CHANGES_MAX).await.map_err(store_error)?;
-            let Some(last) = page.entries.last() else { return Ok(()) };
+            let notes = self.records.store.scan(&from, &to, CHANGES_MAX).await.map_err(store_error)?;
+            let Some(last) = notes.entries.last() else { return Ok(()) };
             from = paths::after(&last.path);
-            for name in page.entries.iter().filter_map(|e| paths::last_part(&e.path)) {
-                let (core, pool, visited) = (Arc::clone(self), Arc::clone(pool), name.clone());
-                if let Err(error) = to_its_end(async move { core.visit_due_key(pool, visited).await }).await {
-                    tracing::warn!(%error, %name, "a key that is due waits");
+            for note in &notes.entries {
+                let mut object = [0; 16];
+                let id = note.path.strip_prefix(prefix.as_slice()).unwrap_or_default();
+                if hex::decode_to_slice(id, &mut object).is_ok() {
+                    self.records.open::<crate::records::shapes::IndexRecord>(&note.path, &note.value)?;
+                    self.remove_leftovers(pool, &object).await?;
                 }
             }
-            if !page.more {
+            if !notes.more {
                 return Ok(());
             }
         }
     }
 
-    /// Purges or rotates a key when its own record says that it is due: the index only says where to look.
-    async fn visit_due_key(&self, pool: Arc<Pool>, name: KeyName) -> Result<()> {
-        let Some(head) = self.stored_head(&pool, &name).await? else { return Ok(()) };
+    /// Visits what the index of dates names, oldest first, [`CHANGES_MAX`] at a time so that they share the store's syncs.
+    ///
+    /// A key may be named though nothing can be done yet (its retention is not served, it is disabled, its versions are
+    /// exhausted). A round looks at [`IN_VAIN_MAX`] such keys and leaves the others to the next one, which goes on behind
+    /// them: the work of a round does not grow with their number, and each is looked at in its turn.
+    pub(crate) async fn visit_due_keys(self: &Arc<Self>, pool: &Arc<Pool>) -> Result<()> {
+        let (all, to) = (pool.live.paths.all_due(), pool.live.paths.due_until(self.now()));
+        let behind = pool.live.visited.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut from = behind.filter(|path| *path < to).unwrap_or(all);
+        let mut in_vain = 0;
+        loop {
+            let page = self.records.store.scan(&from, &to, CHANGES_MAX).await.map_err(store_error)?;
+            let Some(last) = page.entries.last() else { return Ok(()) };
+            from = paths::after(&last.path);
+            let mut visits = JoinSet::new();
+            for name in page.entries.iter().filter_map(|e| paths::last_part(&e.path)) {
+                let (core, pool) = (Arc::clone(self), Arc::clone(pool));
+                visits.spawn(async move {
+                    let visited = name.clone();
+                    (name, to_its_end(async move { core.visit_due_key(pool, visited).await }).await)
+                });
+            }
+            while let Some(visit) = visits.join_next().await {
+                match visit {
+                    Ok((_, Ok(true))) => {}
+                    Ok((_, Ok(false))) => in_vain += 1,
+                    Ok((name, Err(error))) => {
+                        in_vain += 1;
+                        tracing::warn!(%error, %name, "a key that is due waits");
+                    }
+                    // The end of the process.
+                    Err(_) => return Ok(()),
+                }
+            }
+            if !page.more {
+                return Ok(());
+            }
+            if in_vain >= IN_VAIN_MAX {
+                *pool.live.visited.lock().unwrap_or_else(PoisonError::into_inner) = Some(from);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Purges or rotates a key when its own record says that it is due: the index only says where to look. Whether it was.
+    async fn visit_due_key(&self, pool: Arc<Pool>, name: KeyName) -> Result<bool> {
+        let Some(head) = self.stored_head(&pool, &name).await? else { return Ok(false) };
         let job = if head.value.deleted.is_some() { Job::Purge } else { Job::Rotation };
         let g = SystemGrant { job, pool, name };
         let done = match job {
@@ -156,8 +191,8 @@ impl Core {
         };
         match done {
             // Recovered, deleted or purged meanwhile.
-            Ok(_) | Err(Error::NotFound(_)) => Ok(()),
-            Err(error) => Err(error),
+            Err(Error::NotFound(_)) => Ok(false),
+            done => done,
         }
     }
 

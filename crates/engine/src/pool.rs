@@ -3,8 +3,7 @@
 use crate::keys::cache::KeyCache;
 use crate::keys::uses::UsesTable;
 use crate::records::paths::PoolPaths;
-use crate::roles::set::RoleSet;
-use arc_swap::ArcSwap;
+use crate::roles::set::{RoleSet, Roles};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -73,7 +72,7 @@ pub(crate) struct Live {
     /// Parsed records of its keys.
     pub(crate) cache: KeyCache,
     /// Its role set.
-    pub(crate) roles: ArcSwap<RoleSet>,
+    pub(crate) roles: Roles,
     /// Held while the role set is changed.
     pub(crate) roles_turn: tokio::sync::Mutex<()>,
     /// AES-GCM uses reserved ahead.
@@ -82,21 +81,24 @@ pub(crate) struct Live {
     pub(crate) checkpoints: Mutex<Vec<Checkpoint>>,
     /// When its partition last proved that it works.
     pub(crate) proved: Mutex<Option<Instant>>,
+    /// Where the scheduler goes on in the index of dates, when its last round left keys to this one.
+    pub(crate) visited: Mutex<Option<Vec<u8>>>,
     /// Writers of one name wait here for each other instead of undoing each other's work; the store's conditions decide.
     turns: Vec<tokio::sync::Mutex<()>>,
 }
 
 impl Live {
-    pub(crate) fn new(gateway: Arc<dyn Gateway>, paths: PoolPaths, roles: RoleSet) -> Self {
+    pub(crate) fn new(gateway: Arc<dyn Gateway>, paths: PoolPaths, roles: RoleSet, cached_keys: usize) -> Self {
         Self {
             gateway,
             paths,
-            cache: KeyCache::new(),
-            roles: ArcSwap::from_pointee(roles),
+            cache: KeyCache::new(cached_keys),
+            roles: Roles::new(roles),
             roles_turn: tokio::sync::Mutex::new(()),
-            uses: UsesTable::new(),
+            uses: UsesTable::new(cached_keys),
             checkpoints: Mutex::new(Vec::new()),
             proved: Mutex::new(None),
+            visited: Mutex::new(None),
             turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
         }
     }

@@ -114,6 +114,7 @@ pub(crate) async fn open(
     records: &Records,
     partitions: &dyn Partitions,
     record: PoolRecord,
+    cached_keys: usize,
 ) -> Result<Arc<Pool>, StartError> {
     let epoch = records.get::<EpochRecord>(&paths::epoch(record.id)).await.map_err(start_error)?;
     let epoch = epoch.ok_or_else(|| StartError::Damaged(format!("pool {} has no epoch", record.name)))?;
@@ -136,7 +137,7 @@ pub(crate) async fn open(
         purge_protection: record.purge_protection,
         hsm_platform,
         network: ArcSwap::default(),
-        live: Live::new(gateway, of_pool, roles),
+        live: Live::new(gateway, of_pool, roles, cached_keys),
     }))
 }
 
@@ -171,7 +172,7 @@ impl Core {
             ));
         }
         let record = self.protected(stored, &request).await?;
-        let pool = open(&self.records, &*self.partitions, record).await?;
+        let pool = open(&self.records, &*self.partitions, record, self.cached_keys).await?;
         // Whoever was first stays: a pool has one cache.
         self.pools.rcu(|pools| {
             let mut next = HashMap::clone(pools);

@@ -119,6 +119,13 @@ pub struct RebindChange {
 }
 
 impl Binding {
+    /// Names this version of this key whatever its generation: a hash of kind, vault, version and name.
+    pub fn identity(&self) -> [u8; 32] {
+        // Only the last part varies in length: no two keys give the same bytes.
+        let fixed = [&[self.kind as u8], &self.vault.0.as_bytes()[..], &self.version.0].concat();
+        crate::chain::sha256(&[&fixed, self.name.as_bytes()].concat())
+    }
+
     /// The binding after a change: one generation later, everything but enabled, nbf, exp and ops as before.
     pub fn rebind(&self, change: &RebindChange) -> Result<Self, HsmError> {
         let mut next = self.clone();

@@ -93,6 +93,12 @@ pub(crate) struct DevArgs {
     /// Runtimes of the service [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) runtimes: Option<u16>,
+    /// Keys kept ready for use, for each managed HSM [default: 16384]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=10_000_000))]
+    pub(crate) cache_keys: Option<u32>,
+    /// Memory for pages of the store, in MiB [default: 64]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub(crate) cache_store_mib: Option<u32>,
     /// What is logged on standard error: error, warn, info, debug or a filter.
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     pub(crate) log: String,

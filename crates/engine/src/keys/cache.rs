@@ -4,9 +4,9 @@
 //! only when no change began or ended meanwhile. So nobody sees the old state after the new one was acknowledged, or after
 //! somebody else saw the new one.
 
-use super::KeyBundle;
-use crate::engine::EngineParts;
+use super::{KeyBundle, Tags};
 use crate::records::shapes::Head;
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,6 +28,29 @@ pub(crate) struct Version {
 /// Names that share one guard of the cache.
 const SHARDS: usize = 64;
 
+/// What an entry takes of the room: 1, and 1 more for each KiB of tags, the one part of a key that callers can make long.
+#[derive(Clone)]
+struct ByTags;
+
+impl ByTags {
+    fn weigh(tags: &Tags) -> u64 {
+        let bytes: usize = tags.iter().map(|(name, value)| name.len() + value.len()).sum();
+        1 + bytes as u64 / 1024
+    }
+}
+
+impl Weighter<KeyName, Arc<Head>> for ByTags {
+    fn weight(&self, _: &KeyName, head: &Arc<Head>) -> u64 {
+        Self::weigh(&head.newest.tags)
+    }
+}
+
+impl Weighter<VersionId, Arc<Version>> for ByTags {
+    fn weight(&self, _: &VersionId, version: &Arc<Version>) -> u64 {
+        Self::weigh(&version.bundle.tags)
+    }
+}
+
 #[derive(Default)]
 struct Shard {
     /// Changes that ended.
@@ -38,8 +61,8 @@ struct Shard {
 
 /// See the module.
 pub(crate) struct KeyCache {
-    heads: Cache<KeyName, Arc<Head>>,
-    versions: Cache<VersionId, Arc<Version>>,
+    heads: Cache<KeyName, Arc<Head>, ByTags>,
+    versions: Cache<VersionId, Arc<Version>, ByTags>,
     shards: Vec<Mutex<Shard>>,
 }
 
@@ -64,10 +87,11 @@ pub(crate) fn shard(name: &KeyName, count: usize) -> usize {
 }
 
 impl KeyCache {
-    pub(crate) fn new() -> Self {
+    /// Room for so many keys and so many versions of usual size.
+    pub(crate) fn new(keys: usize) -> Self {
         Self {
-            heads: Cache::new(EngineParts::CACHED_HEADS),
-            versions: Cache::new(EngineParts::CACHED_VERSIONS),
+            heads: Cache::with_weighter(keys, keys as u64, ByTags),
+            versions: Cache::with_weighter(keys, keys as u64, ByTags),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
         }
     }

@@ -61,16 +61,20 @@ impl Core {
     pub(crate) async fn get_keys(&self, pool: &Pool, request: PageRequest) -> Result<Page<KeyItem>> {
         let list = self.list(pool.live.paths.heads(), &request)?;
         let end = paths::end_of(&list.prefix);
-        let range = self.records.scan::<Head>(&list.from, &end, LOOKED_AT_MAX).await?;
-        let (mut items, mut last, mut more) = (Vec::new(), None, range.more);
-        for (path, stored) in range.rows {
-            if items.len() == list.size {
-                more = true;
-                break;
-            }
-            last = Some(path);
-            if stored.value.deleted.is_none() {
-                items.push(item(stored.value));
+        let snapshot = self.records.store.snapshot().await.map_err(store_error)?;
+        let (mut items, mut last, mut more) = (Vec::new(), None, true);
+        let (mut from, mut looked_at) = (list.from.clone(), 0);
+        // Part by part: where no key is deleted, no record is opened that the page does not show.
+        while more && items.len() < list.size && looked_at < LOOKED_AT_MAX {
+            let part = snapshot.scan(&from, &end, list.size - items.len()).await.map_err(store_error)?;
+            (more, looked_at) = (part.more, looked_at + part.entries.len());
+            for entry in part.entries {
+                let head = self.records.open::<Head>(&entry.path, &entry.value)?;
+                if head.deleted.is_none() {
+                    items.push(item(head));
+                }
+                from = paths::after(&entry.path);
+                last = Some(entry.path);
             }
         }
         self.page(&list, items, last, more)

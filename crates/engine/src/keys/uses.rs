@@ -2,7 +2,6 @@
 
 use super::cache::VersionId;
 use crate::core::Core;
-use crate::engine::EngineParts;
 use crate::pool::Pool;
 use crate::records::shapes::UsesRecord;
 use crate::records::store_error;
@@ -48,8 +47,8 @@ impl Uses {
 pub(crate) struct UsesTable(Cache<VersionId, Arc<Uses>>);
 
 impl UsesTable {
-    pub(crate) fn new() -> Self {
-        Self(Cache::new(EngineParts::CACHED_USES))
+    pub(crate) fn new(cached_keys: usize) -> Self {
+        Self(Cache::new(cached_keys))
     }
 }
 

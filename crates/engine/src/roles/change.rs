@@ -1,6 +1,6 @@
 //! Changes of a role set, each conditional on one record, so that no two of them together remove the last administrator.
 
-use super::set::{RoleSet, is_built_in};
+use super::set::{RoleSet, Step, is_built_in};
 use super::{CreateRoleAssignment, SetRoleDefinition};
 use crate::commit::{ATTEMPTS, Committed, HeadChange, Proof};
 use crate::core::{Core, finish};
@@ -17,15 +17,6 @@ use strongroom_model::role::{RoleAssignment, RoleDefinition, RoleType};
 use strongroom_model::{KeyName, RoleScope};
 use strongroom_store::{Change, Condition};
 use uuid::Uuid;
-
-/// One step of a change.
-#[derive(Clone, Debug)]
-enum Step {
-    Assign(RoleAssignment),
-    Unassign(Uuid),
-    Define(RoleDefinition),
-    Undefine(Uuid),
-}
 
 /// What a change does to the set it saw, and what its caller hears.
 struct Plan<T> {
@@ -48,22 +39,6 @@ pub(crate) async fn load_roles(records: &Records, paths: &PoolPaths) -> Result<R
     ))
 }
 
-impl RoleSet {
-    /// The set after steps that were committed at `revision`.
-    fn after(&self, steps: &[Step], revision: strongroom_store::Revision) -> Self {
-        let (mut definitions, mut assignments) = (self.definitions.clone(), self.assignments.clone());
-        for step in steps {
-            match step {
-                Step::Assign(a) => drop(assignments.insert(a.id, a.clone())),
-                Step::Unassign(id) => drop(assignments.remove(id)),
-                Step::Define(d) => drop(definitions.insert(d.id, d.clone())),
-                Step::Undefine(id) => drop(definitions.remove(id)),
-            }
-        }
-        Self::new(revision, self.generation.saturating_add(1), definitions, assignments)
-    }
-}
-
 impl Core {
     /// The conditions and changes of a commit that takes these steps, and its commit id.
     fn role_commit(&self, pool: &Pool, set: &RoleSet, steps: &[Step]) -> Result<(Condition, Vec<Change>, [u8; 16])> {
@@ -82,12 +57,11 @@ impl Core {
     }
 
     /// Brings the set in memory to what a commit left in the store.
-    async fn take_over(&self, pool: &Pool, set: &RoleSet, steps: &[Step], outcome: &Result<Committed>) -> Result<()> {
-        let next = match outcome {
-            Ok(Committed::At(revision)) => set.after(steps, *revision),
-            Ok(Committed::Settled | Committed::Lost) | Err(_) => load_roles(&self.records, &pool.live.paths).await?,
-        };
-        pool.live.roles.store(next.into());
+    async fn take_over(&self, pool: &Pool, steps: &[Step], outcome: &Result<Committed>) -> Result<()> {
+        match outcome {
+            Ok(Committed::At(revision)) => pool.live.roles.take(steps, *revision),
+            Ok(Committed::Settled | Committed::Lost) | Err(_) => self.refresh_roles(pool).await?,
+        }
         Ok(())
     }
 
@@ -101,13 +75,16 @@ impl Core {
         self.check_changes_allowed()?;
         let _turn = pool.live.roles_turn.lock().await;
         for _ in 0..ATTEMPTS {
-            let set = pool.live.roles.load_full();
-            let Plan { answer, step } = plan(&set)?;
-            let steps: Vec<Step> = step.into_iter().collect();
-            let (condition, changes, commit) = self.role_commit(pool, &set, &steps)?;
+            let (answer, steps, (condition, changes, commit)) = {
+                let set = pool.live.roles.read();
+                let Plan { answer, step } = plan(&set)?;
+                let steps: Vec<Step> = step.into_iter().collect();
+                let commit = self.role_commit(pool, &set, &steps)?;
+                (answer, steps, commit)
+            };
             let (path, audit) = (pool.live.paths.roles(), finish(r, object.to_owned()));
             let outcome = self.commit_audited(vec![condition], changes, audit, Proof::Roles(&path, commit)).await;
-            self.take_over(pool, &set, &steps, &outcome).await?;
+            self.take_over(pool, &steps, &outcome).await?;
             if outcome? != Committed::Lost {
                 return Ok(answer);
             }
@@ -115,24 +92,58 @@ impl Core {
         Err(Error::Conflict(Conflict::Concurrent))
     }
 
+    /// Reads the role set again when another node has changed it. The caller has the turn.
+    async fn refresh_roles(&self, pool: &Pool) -> Result<()> {
+        let record = self.records.get::<RolesRecord>(&pool.live.paths.roles()).await?;
+        let known = pool.live.roles.read().revision;
+        if record.is_none_or(|record| record.revision != known) {
+            pool.live.roles.replace(load_roles(&self.records, &pool.live.paths).await?);
+        }
+        Ok(())
+    }
+
     /// Commits the purge of a key together with the removal of the assignments at its scope; `false` when it was lost.
+    ///
+    /// Where there are none, the commit only asks that the role set still be the one that was looked at, without its turn:
+    /// purges of many keys share the store's syncs instead of waiting for each other.
     pub(crate) async fn commit_with_assignments_removed(
         &self,
         pool: &Pool,
         name: &KeyName,
-        mut change: HeadChange<'_>,
+        change: HeadChange<'_>,
     ) -> Result<bool> {
-        let _turn = pool.live.roles_turn.lock().await;
-        let set = pool.live.roles.load_full();
-        let steps: Vec<Step> = set.at_key(name).into_iter().map(Step::Unassign).collect();
-        if steps.is_empty() {
-            return Ok(self.commit_key(change).await? != Committed::Lost);
+        let free = {
+            let set = pool.live.roles.read();
+            set.at_key(name).is_empty().then_some(set.revision)
+        };
+        if let Some(revision) = free {
+            let mut change = change.clone();
+            change.conditions.push(Condition::Unchanged(pool.live.paths.roles(), revision));
+            if self.commit_key(change).await? != Committed::Lost {
+                return Ok(true);
+            }
         }
-        let (condition, changes, _) = self.role_commit(pool, &set, &steps)?;
-        change.conditions.push(condition);
-        change.changes.extend(changes);
+        let _turn = pool.live.roles_turn.lock().await;
+        if free.is_some() {
+            self.refresh_roles(pool).await?;
+        }
+        let mut change = change;
+        let steps: Vec<Step> = {
+            let set = pool.live.roles.read();
+            let steps: Vec<Step> = set.at_key(name).into_iter().map(Step::Unassign).collect();
+            if steps.is_empty() {
+                change.conditions.push(Condition::Unchanged(pool.live.paths.roles(), set.revision));
+            } else {
+                let (condition, changes, _) = self.role_commit(pool, &set, &steps)?;
+                change.conditions.push(condition);
+                change.changes.extend(changes);
+            }
+            steps
+        };
         let outcome = self.commit_key(change).await;
-        self.take_over(pool, &set, &steps, &outcome).await?;
+        if !steps.is_empty() {
+            self.take_over(pool, &steps, &outcome).await?;
+        }
         Ok(outcome? != Committed::Lost)
     }
 
@@ -160,8 +171,7 @@ impl Core {
         self.change_roles(pool, &r, &format!("roleAssignments/{id}"), |set| {
             let found = set.assignments.get(&id).filter(|a| a.scope == scope);
             let found = found.ok_or(Error::NotFound(NotFound::RoleAssignment))?;
-            let administrators = set.assignments.values().filter(|a| RoleSet::is_administrator(a)).count();
-            if RoleSet::is_administrator(found) && administrators == 1 {
+            if RoleSet::is_administrator(found) && set.administrators() == 1 {
                 return Err(Error::Forbidden(Forbidden::LastAdministrator));
             }
             Ok(Plan { answer: found.clone(), step: Some(Step::Unassign(id)) })
@@ -225,19 +235,12 @@ fn plan_assignment(set: &RoleSet, wanted: &RoleAssignment) -> Result<Plan<RoleAs
         }
         return Ok(Plan { answer: same_id.clone(), step: None });
     }
-    let same_right = |a: &RoleAssignment| {
-        (a.principal_id, a.role_definition_id, &a.scope)
-            == (wanted.principal_id, wanted.role_definition_id, &wanted.scope)
-    };
-    if set.assignments.values().any(same_right) {
+    if set.has_same_right(wanted) {
         return Err(Error::Conflict(Conflict::RoleAssignmentExists));
     }
     let (count, max) = match &wanted.scope {
         RoleScope::Key(name) => (set.at_key(name).len(), ROLE_ASSIGNMENTS_AT_KEY_MAX),
-        RoleScope::Hsm | RoleScope::Keys => {
-            let wide = |a: &&RoleAssignment| !matches!(a.scope, RoleScope::Key(_));
-            (set.assignments.values().filter(wide).count(), ROLE_ASSIGNMENTS_AT_HSM_MAX)
-        }
+        RoleScope::Hsm | RoleScope::Keys => (set.wide(), ROLE_ASSIGNMENTS_AT_HSM_MAX),
     };
     if count >= max {
         return Err(Error::Forbidden(Forbidden::RolesExhausted));

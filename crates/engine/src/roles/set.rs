@@ -1,6 +1,7 @@
 //! The role set of a pool in memory: what authorisation looks up.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use strongroom_model::role::{ADMINISTRATOR, BUILT_IN_ROLES, RoleAssignment, RoleDefinition};
 use strongroom_model::{DataAction, KeyName, RoleScope};
 use strongroom_store::Revision;
@@ -36,6 +37,10 @@ struct Rights {
 }
 
 impl Rights {
+    fn is_empty(&self) -> bool {
+        (self.at_hsm, self.at_keys) == (Actions::default(), Actions::default()) && self.at_key.is_empty()
+    }
+
     fn allow(&self, action: DataAction, scope: &RoleScope) -> bool {
         self.at_hsm.contains(action)
             || match scope {
@@ -48,7 +53,8 @@ impl Rights {
     }
 }
 
-/// Custom definitions and all assignments of a pool at one revision, with an index by principal.
+/// Custom definitions and all assignments of a pool at one revision, indexed so that neither a check nor a change of one
+/// assignment costs more when there are more of them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RoleSet {
     /// Of the record that every change is conditional on.
@@ -59,31 +65,126 @@ pub(crate) struct RoleSet {
     pub(crate) definitions: BTreeMap<Uuid, RoleDefinition>,
     /// All assignments.
     pub(crate) assignments: BTreeMap<Uuid, RoleAssignment>,
+    /// What each definition allows, the built-in ones too.
+    actions: HashMap<Uuid, Actions>,
+    /// Ids of the assignments at `/` and `/keys`.
+    wide: BTreeSet<Uuid>,
+    /// Ids of the assignments at one key.
+    at_key: HashMap<KeyName, BTreeSet<Uuid>>,
     rights: HashMap<Uuid, Rights>,
 }
 
+/// One step of a change.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// Adds an assignment.
+    Assign(RoleAssignment),
+    /// Takes one away.
+    Unassign(Uuid),
+    /// Adds or changes a custom definition.
+    Define(RoleDefinition),
+    /// Removes one; its assignments stay, and give nothing.
+    Undefine(Uuid),
+}
+
 impl RoleSet {
-    /// Builds the index over definitions and assignments.
+    /// Builds the indexes over definitions and assignments.
     pub(crate) fn new(
         revision: Revision,
         generation: u64,
         definitions: BTreeMap<Uuid, RoleDefinition>,
         assignments: BTreeMap<Uuid, RoleAssignment>,
     ) -> Self {
-        let mut rights: HashMap<Uuid, Rights> = HashMap::new();
-        let actions: HashMap<Uuid, Actions> =
-            built_in().chain(definitions.values().cloned()).map(|d| (d.id, Actions::of(&d))).collect();
-        for assignment in assignments.values() {
-            // The assignments of a deleted definition stay, and give nothing.
-            let Some(allowed) = actions.get(&assignment.role_definition_id) else { continue };
-            let of_principal = rights.entry(assignment.principal_id).or_default();
-            match &assignment.scope {
-                RoleScope::Hsm => of_principal.at_hsm.add(*allowed),
-                RoleScope::Keys => of_principal.at_keys.add(*allowed),
-                RoleScope::Key(name) => of_principal.at_key.entry(name.clone()).or_default().add(*allowed),
+        let actions = built_in().chain(definitions.values().cloned()).map(|d| (d.id, Actions::of(&d))).collect();
+        let mut set = Self { revision, generation, definitions, actions, ..Self::default() };
+        for assignment in assignments.into_values() {
+            set.assign(assignment);
+        }
+        set
+    }
+
+    /// Takes steps that were committed at `revision`.
+    pub(crate) fn take(&mut self, steps: &[Step], revision: Revision) {
+        self.revision = revision;
+        self.generation = self.generation.saturating_add(1);
+        for step in steps {
+            match step {
+                Step::Assign(assignment) => self.assign(assignment.clone()),
+                Step::Unassign(id) => self.unassign(*id),
+                Step::Define(definition) => {
+                    self.actions.insert(definition.id, Actions::of(definition));
+                    self.definitions.insert(definition.id, definition.clone());
+                    self.weigh_all_of(definition.id);
+                }
+                Step::Undefine(id) => {
+                    self.actions.remove(id);
+                    self.definitions.remove(id);
+                    self.weigh_all_of(*id);
+                }
             }
         }
-        Self { revision, generation, definitions, assignments, rights }
+    }
+
+    fn assign(&mut self, assignment: RoleAssignment) {
+        let (principal, scope) = (assignment.principal_id, assignment.scope.clone());
+        match &scope {
+            RoleScope::Hsm | RoleScope::Keys => self.wide.insert(assignment.id),
+            RoleScope::Key(name) => self.at_key.entry(name.clone()).or_default().insert(assignment.id),
+        };
+        self.assignments.insert(assignment.id, assignment);
+        self.weigh(principal, &scope);
+    }
+
+    fn unassign(&mut self, id: Uuid) {
+        let Some(gone) = self.assignments.remove(&id) else { return };
+        self.wide.remove(&id);
+        if let RoleScope::Key(name) = &gone.scope
+            && let Some(ids) = self.at_key.get_mut(name)
+        {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.at_key.remove(name);
+            }
+        }
+        self.weigh(gone.principal_id, &gone.scope);
+    }
+
+    /// The assignments of exactly this scope.
+    fn at(&self, scope: &RoleScope) -> impl Iterator<Item = &RoleAssignment> {
+        let ids = match scope {
+            RoleScope::Hsm | RoleScope::Keys => Some(&self.wide),
+            RoleScope::Key(name) => self.at_key.get(name),
+        };
+        let found = ids.into_iter().flatten().filter_map(|id| self.assignments.get(id));
+        found.filter(move |a| a.scope == *scope)
+    }
+
+    /// Adds up what one principal may do at one scope.
+    fn weigh(&mut self, principal: Uuid, scope: &RoleScope) {
+        let mut sum = Actions::default();
+        for assignment in self.at(scope).filter(|a| a.principal_id == principal) {
+            // The assignments of a deleted definition stay, and give nothing.
+            sum.add(self.actions.get(&assignment.role_definition_id).copied().unwrap_or_default());
+        }
+        let of_principal = self.rights.entry(principal).or_default();
+        match scope {
+            RoleScope::Hsm => of_principal.at_hsm = sum,
+            RoleScope::Keys => of_principal.at_keys = sum,
+            RoleScope::Key(name) if sum == Actions::default() => drop(of_principal.at_key.remove(name)),
+            RoleScope::Key(name) => drop(of_principal.at_key.insert(name.clone(), sum)),
+        }
+        if of_principal.is_empty() {
+            self.rights.remove(&principal);
+        }
+    }
+
+    /// Adds up anew wherever a definition is assigned.
+    fn weigh_all_of(&mut self, definition: Uuid) {
+        let assigned = self.assignments.values().filter(|a| a.role_definition_id == definition);
+        let places: Vec<(Uuid, RoleScope)> = assigned.map(|a| (a.principal_id, a.scope.clone())).collect();
+        for (principal, scope) in places {
+            self.weigh(principal, &scope);
+        }
     }
 
     /// Whether any of the identities may do `action` at `scope`.
@@ -106,10 +207,50 @@ impl RoleSet {
         assignment.role_definition_id == ADMINISTRATOR && assignment.scope == RoleScope::Hsm
     }
 
+    /// How many assignments make somebody an administrator.
+    pub(crate) fn administrators(&self) -> usize {
+        self.at(&RoleScope::Hsm).filter(|a| Self::is_administrator(a)).count()
+    }
+
+    /// How many assignments stand at `/` and `/keys` together.
+    pub(crate) fn wide(&self) -> usize {
+        self.wide.len()
+    }
+
+    /// Whether this right was given by an assignment already.
+    pub(crate) fn has_same_right(&self, wanted: &RoleAssignment) -> bool {
+        let right = |a: &RoleAssignment| (a.principal_id, a.role_definition_id);
+        self.at(&wanted.scope).any(|a| right(a) == right(wanted))
+    }
+
     /// Ids of the assignments at one key.
     pub(crate) fn at_key(&self, name: &KeyName) -> Vec<Uuid> {
-        let here = |a: &&RoleAssignment| matches!(&a.scope, RoleScope::Key(n) if n == name);
-        self.assignments.values().filter(here).map(|a| a.id).collect()
+        self.at_key.get(name).into_iter().flatten().copied().collect()
+    }
+}
+
+/// The role set that requests look at while it changes.
+pub(crate) struct Roles(RwLock<RoleSet>);
+
+impl Roles {
+    /// A set to look at.
+    pub(crate) fn new(set: RoleSet) -> Self {
+        Self(RwLock::new(set))
+    }
+
+    /// The set; not to be held while anything is waited for.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, RoleSet> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts another set in its place.
+    pub(crate) fn replace(&self, set: RoleSet) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = set;
+    }
+
+    /// Takes steps that were committed at `revision`.
+    pub(crate) fn take(&self, steps: &[Step], revision: Revision) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).take(steps, revision);
     }
 }
 

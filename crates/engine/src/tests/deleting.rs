@@ -237,7 +237,7 @@ async fn script(house: &House) -> (Vec<&'static str>, Option<&'static str>) {
 /// Versions of the live key, whether it is deleted, and assignments at its scope.
 async fn picture(house: &House) -> (Option<(u32, bool)>, usize) {
     let head = house.core().stored_head(&house.pool, &name("k")).await.unwrap();
-    let at_key = house.pool.live.roles.load().at_key(&name("k")).len();
+    let at_key = house.pool.live.roles.read().at_key(&name("k")).len();
     (head.map(|h| (h.value.versions, h.value.deleted.is_some())), at_key)
 }
 

@@ -118,6 +118,6 @@ async fn a_store_of_format_1_opens_for_ever() {
     let may = |scope| engine.authorise(&real.pool, &bob, DataAction::KeysRead, scope).is_ok();
     assert!(may(RoleScope::Key(name("signer"))) && !may(RoleScope::Key(name("cipher"))));
     assert!(engine.outbox(1000).await.unwrap().iter().any(|r| r.record.object.starts_with("keys/Signer/")));
-    let set = real.pool.live.roles.load();
+    let set = real.pool.live.roles.read();
     assert!(set.assignments.values().any(|a| a.role_definition_id == CRYPTO_USER));
 }

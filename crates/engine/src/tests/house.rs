@@ -205,6 +205,7 @@ pub(crate) fn parts(
         store_seal: seal(),
         partitions: Arc::clone(partitions) as Arc<dyn strongroom_hsm::Partitions>,
         clock: Arc::clone(clock) as Arc<dyn strongroom_model::Clock>,
+        cached_keys: EngineParts::CACHED_KEYS,
         development: true,
         changes_allowed: Arc::new(move || {
             if full.load(Ordering::SeqCst) { Err(Error::Unavailable(Unavailable::Audit)) } else { Ok(()) }

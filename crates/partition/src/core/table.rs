@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use strongroom_hsm::verbs::BlobId;
-use strongroom_hsm::{Binding, HsmError, KeyKind};
-use strongroom_model::{KeyVersion, VaultId};
+use strongroom_hsm::{Binding, HsmError};
 
 /// Opened keys held at once; a parsed RSA key takes about 5 KiB of locked memory.
 pub const OPENED_KEYS_MAX: usize = 16_384;
-/// Keys whose newest generation is remembered after they were closed.
-pub const KNOWN_GENERATIONS_MAX: usize = 1 << 20;
+/// Keys whose newest generation is remembered after they were closed. Only of keys that were changed since they were made:
+/// the first generation has no older one.
+pub const KNOWN_GENERATIONS_MAX: usize = 1 << 18;
+/// Entries from which those that need not be remembered are cleared out, now and then.
+const CLEAR_FROM: usize = 2 * OPENED_KEYS_MAX;
 const SHARDS: usize = 16;
 /// Keys in one of a shard's two maps.
 const HALF: usize = OPENED_KEYS_MAX / SHARDS / 2;
@@ -39,13 +41,26 @@ impl<K> Shard<K> {
     }
 }
 
-/// One version of one key, whatever its generation.
-#[derive(PartialEq, Eq, Hash)]
-struct Identity {
-    kind: KeyKind,
-    vault: VaultId,
-    name: String,
-    version: KeyVersion,
+/// What is known of generations.
+struct Known {
+    /// By [`Binding::identity`].
+    newest: HashMap<[u8; 32], Arc<AtomicU64>>,
+    /// So many entries make the next one clear out what need not be remembered.
+    clear_at: usize,
+}
+
+impl Known {
+    /// Forgets keys that are not open: those of the first generation, and when too many are left, all.
+    fn clear(&mut self) {
+        // Keys that are open somewhere keep theirs: that is what refuses older ones.
+        let open = |known: &Arc<AtomicU64>| Arc::strong_count(known) > 1;
+        self.newest.retain(|_, known| open(known) || known.load(Ordering::Acquire) > 1);
+        if self.newest.len() >= KNOWN_GENERATIONS_MAX {
+            self.newest.retain(|_, known| open(known));
+        }
+        self.newest.shrink_to(CLEAR_FROM);
+        self.clear_at = (2 * self.newest.len()).clamp(CLEAR_FROM, KNOWN_GENERATIONS_MAX);
+    }
 }
 
 /// See the module.
@@ -54,14 +69,17 @@ struct Identity {
 /// failed must not take the key away from everybody.
 pub(super) struct Table<K> {
     shards: [RwLock<Shard<K>>; SHARDS],
-    newest: Mutex<HashMap<Identity, Arc<AtomicU64>>>,
+    known: Mutex<Known>,
 }
 
 impl<K> Table<K> {
     /// An empty table.
     pub(super) fn new() -> Self {
         let shard = |_| RwLock::new(Shard { young: HashMap::new(), old: HashMap::new() });
-        Self { shards: std::array::from_fn(shard), newest: Mutex::new(HashMap::new()) }
+        Self {
+            shards: std::array::from_fn(shard),
+            known: Mutex::new(Known { newest: HashMap::new(), clear_at: CLEAR_FROM }),
+        }
     }
 
     fn shard(&self, id: &BlobId) -> &RwLock<Shard<K>> {
@@ -103,14 +121,11 @@ impl<K> Table<K> {
 
     /// Makes the generation of an authentic binding known, or refuses it as stale.
     pub(super) fn know(&self, binding: &Binding) -> Result<Arc<AtomicU64>, HsmError> {
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        if newest.len() >= KNOWN_GENERATIONS_MAX {
-            // Keys that are open somewhere keep theirs: that is what refuses them.
-            newest.retain(|_, known| Arc::strong_count(known) > 1);
+        let mut table = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if table.newest.len() >= table.clear_at {
+            table.clear();
         }
-        let identity =
-            Identity { kind: binding.kind, vault: binding.vault, name: binding.name.clone(), version: binding.version };
-        let known = newest.entry(identity).or_default();
+        let known = table.newest.entry(binding.identity()).or_default();
         if binding.generation < known.load(Ordering::Acquire) {
             return Err(HsmError::StaleGeneration);
         }
@@ -124,9 +139,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use strongroom_hsm::{KeyDraft, KeyKind};
-    use strongroom_model::PoolId;
     use strongroom_model::clock::Timestamp;
     use strongroom_model::key::{KeyOps, KeySpec, Origin};
+    use strongroom_model::{KeyVersion, PoolId, VaultId};
     use uuid::Uuid;
 
     fn binding(number: u32) -> Binding {
@@ -161,6 +176,20 @@ mod tests {
         }
         let open = (0..many).filter(|n| table.get(&id(*n)).unwrap().is_some()).count();
         assert!((OPENED_KEYS_MAX / 2..=OPENED_KEYS_MAX).contains(&open), "{open}");
+    }
+
+    #[test]
+    fn what_is_remembered_of_generations_is_bounded_and_old_ones_stay_refused() {
+        let table = Table::new();
+        let changed = Binding { generation: 2, ..binding(0) };
+        table.admit(id(0), (), changed).unwrap();
+        for number in 1..u32::try_from(6 * OPENED_KEYS_MAX).unwrap() {
+            table.admit(id(number), (), binding(number)).unwrap();
+            assert!(table.known.lock().unwrap().newest.len() <= CLEAR_FROM + 1);
+        }
+        // It was closed long ago, and its first generation is still refused.
+        assert!(table.get(&id(0)).unwrap().is_none());
+        assert!(matches!(table.admit(id(1 << 30), (), binding(0)), Err(HsmError::StaleGeneration)));
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::time::Duration;
 use strongroom_engine::Engine;
 use strongroom_model::error::Error;
 
-/// Rows copied with one sync.
-const BATCH: usize = 64;
+/// Rows copied with one sync, at most. The rows lie in no order: each look for the oldest ones reads them all, so many are
+/// taken at once.
+const BATCH: usize = 4096;
 /// Wait before the next attempt when the log or the store refuses.
 const PAUSE: Duration = Duration::from_millis(250);
 

@@ -19,7 +19,7 @@ use crate::tls::TlsSettings;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use strongroom_engine::PoolState;
+use strongroom_engine::{EngineParts, PoolState};
 use strongroom_model::PoolName;
 use strongroom_model::limits::{RETENTION_DAYS_MAX, RETENTION_DAYS_MIN};
 use uuid::Uuid;
@@ -30,6 +30,10 @@ const MIB: u64 = 1 << 20;
 const HTTPS_PORT: u16 = 443;
 /// Most runtimes: each has two sockets to every partition.
 const RUNTIMES_MAX: usize = 256;
+/// How many keys can be cached: fewer would be none for some shards.
+const CACHED_KEYS: std::ops::RangeInclusive<usize> = 64..=10_000_000;
+/// How large the store's cache can be, in MiB.
+const CACHED_STORE_MIB: std::ops::RangeInclusive<usize> = 1..=1 << 20;
 
 /// The file of `serve --config FILE` (TOML). Relative paths are below the folder that the file lies in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -70,6 +74,9 @@ pub struct Config {
     /// `[log]`: what the processes say about themselves, on standard error.
     #[serde(default)]
     pub log: LogSettings,
+    /// `[cache]`: the memory that grows with use.
+    #[serde(default)]
+    pub cache: CacheSettings,
     /// `[[pool]]`: the managed HSMs.
     #[serde(default, rename = "pool")]
     pub pools: Vec<PoolConfig>,
@@ -94,6 +101,24 @@ pub struct AuditConfig {
     /// The resource group that records name.
     #[serde(default = "default_group")]
     pub resource_group: String,
+}
+
+/// `[cache]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheSettings {
+    /// Keys that are kept ready for use in the service, for each managed HSM; one takes about 4 KiB.
+    #[serde(default = "default_cached_keys")]
+    pub keys: usize,
+    /// Pages of the store that are kept, in MiB.
+    #[serde(default = "default_store_mib")]
+    pub store_mib: usize,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self { keys: default_cached_keys(), store_mib: default_store_mib() }
+    }
 }
 
 impl Default for AuditConfig {
@@ -165,6 +190,12 @@ const fn default_segment() -> u64 {
 fn default_group() -> String {
     "strongroom".into()
 }
+const fn default_cached_keys() -> usize {
+    EngineParts::CACHED_KEYS
+}
+const fn default_store_mib() -> usize {
+    strongroom_store::redb::CACHE_BYTES / (1 << 20)
+}
 const fn longest_retention() -> u32 {
     RETENTION_DAYS_MAX
 }
@@ -225,6 +256,12 @@ impl Config {
         }
         if self.audit.reserve_mib > u64::MAX / MIB / 4 || !(1..u64::MAX / MIB).contains(&self.audit.segment_mib) {
             return own("audit.reserve_mib, audit.segment_mib", "expected a size in MiB");
+        }
+        if !CACHED_KEYS.contains(&self.cache.keys) {
+            return own("cache.keys", "expected 64 to 10000000");
+        }
+        if !CACHED_STORE_MIB.contains(&self.cache.store_mib) {
+            return own("cache.store_mib", "expected 1 to 1048576");
         }
         if self.seal.starts_with(&self.data) {
             return own("seal", "expected a path outside of the data folder: whoever has both has the keys");

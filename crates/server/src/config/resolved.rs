@@ -1,8 +1,13 @@
 //! The resolved configuration: what the service needs to know, and nothing secret.
 
 use crate::audit::{AuditOrigin, AuditSettings};
+<<<<<<< HEAD
 use crate::config::{Config, LogSettings, MIB, PoolConfig, default_runtimes};
 use crate::identity::settings::{IdentitySettings, outgoing_ports};
+=======
+use crate::config::{CacheSettings, Config, LogSettings, MIB, PoolConfig, default_runtimes};
+use crate::identity::settings::IdentitySettings;
+>>>>>>> 85255e7 (Keep cost and memory from growing with the number of keys)
 use crate::tls::TlsSettings;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -41,6 +46,8 @@ pub struct ServiceConfig {
     pub origin: AuditOrigin,
     /// See [`Config::log`].
     pub log: LogSettings,
+    /// See [`Config::cache`].
+    pub cache: CacheSettings,
     /// See [`Config::pools`].
     pub pools: Vec<PoolConfig>,
     /// When the command was given, in milliseconds since the Unix epoch: for the duration of the start.
@@ -101,6 +108,7 @@ impl From<Config> for ServiceConfig {
             tls: config.tls,
             identity: config.identity,
             log: config.log,
+            cache: config.cache,
             pools: config.pools,
             started_ms: 0,
             development: None,

@@ -60,6 +60,8 @@ fn errors_name_file_line_and_setting() {
         (WHOLE.replace("[[pool]]", "[[pool]]\nretention_days = 6"), "retention_days: expected 7 to 90"),
         (WHOLE.replace("runtimes = 2", "runtimes = 0"), "runtimes: expected 1 to 256"),
         (WHOLE.replace("runtimes = 2", "port = 0"), "port: expected 1"),
+        (WHOLE.replace("[identity]", "[cache]\nkeys = 63\n[identity]"), "cache.keys: expected 64 to"),
+        (WHOLE.replace("[identity]", "[cache]\nstore_mib = 0\n[identity]"), "cache.store_mib: expected 1 to"),
         (WHOLE.replace("runtimes = 2", "listen = []"), "listen: expected"),
         ("a = [".to_owned(), "strongroom.toml:1:"),
     ];

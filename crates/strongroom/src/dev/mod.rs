@@ -19,8 +19,8 @@ use strongroom_model::PoolName;
 use strongroom_model::limits::RETENTION_DAYS_MAX;
 use strongroom_server::audit::{AuditOrigin, AuditSettings, RESERVE_BYTES_DEV, SEGMENT_BYTES};
 use strongroom_server::config::{
-    DevelopmentConfig, InitialState, LogFormat, LogSettings, PoolConfig, ServiceConfig, default_runtimes, is_domain,
-    logs, make_private_folder,
+    CacheSettings, DevelopmentConfig, InitialState, LogFormat, LogSettings, PoolConfig, ServiceConfig,
+    default_runtimes, is_domain, logs, make_private_folder,
 };
 use strongroom_server::http::{ListenAddress, ListenSettings, Listeners};
 use strongroom_server::identity::settings::IdentitySettings;
@@ -79,6 +79,7 @@ pub(crate) fn start(args: DevArgs) -> Result<ExitCode, Failure> {
     let config = service_config(args.domain, args.port, pools, log, &layout, &state)?;
     let config = ServiceConfig {
         started_ms,
+        cache: cache(args.cache_keys, args.cache_store_mib),
         runtimes: args.runtimes.map_or_else(default_runtimes, usize::from),
         development: Some(DevelopmentConfig {
             clock_offset: args.clock_offset.0,
@@ -92,6 +93,15 @@ pub(crate) fn start(args: DevArgs) -> Result<ExitCode, Failure> {
     };
     drop(Listeners::bind(&ListenSettings { workers: 1, ..listen_settings(&config) })?);
     become_keeper(&config)
+}
+
+fn cache(keys: Option<u32>, store_mib: Option<u32>) -> CacheSettings {
+    let default = CacheSettings::default();
+    let number = |given: Option<u32>| given.and_then(|n| usize::try_from(n).ok());
+    CacheSettings {
+        keys: number(keys).unwrap_or(default.keys),
+        store_mib: number(store_mib).unwrap_or(default.store_mib),
+    }
 }
 
 fn service_config(
@@ -128,6 +138,7 @@ fn service_config(
         },
         data: layout.data.clone(),
         log,
+        cache: CacheSettings::default(),
         pools,
         started_ms: 0,
         development: None,

@@ -111,13 +111,15 @@ async fn start_engine(
     keeper: Arc<KeeperClient>,
     audit: &Arc<AuditLog>,
 ) -> Result<Arc<Engine>, Failure> {
-    let store: Arc<dyn Store> = Arc::new(RedbStore::open(&config.data.join("store"), Options::default())?);
+    let options = Options { cache_bytes: config.cache.store_mib.saturating_mul(1 << 20) };
+    let store: Arc<dyn Store> = Arc::new(RedbStore::open(&config.data.join("store"), options)?);
     let allowed = Arc::clone(audit);
     let parts = EngineParts {
         store,
         store_seal,
         partitions: keeper,
         clock: Arc::new(SystemClock { offset: config.development.as_ref().map_or(0, |d| d.clock_offset) }),
+        cached_keys: config.cache.keys,
         development: config.development.is_some(),
         changes_allowed: Arc::new(move || allowed.changes_allowed()),
     };

@@ -291,6 +291,7 @@ async fn engine(audit: &Arc<AuditLog>, admin: Uuid) -> Arc<Engine> {
         store_seal: SecretBytes::new(vec![7; 32]),
         partitions: Arc::new(LocalPartitions::new(SoftProvider, SecretBytes::new(vec![8; 32]), true)),
         clock: Arc::new(SystemClock { offset: 0 }),
+        cached_keys: EngineParts::CACHED_KEYS,
         development: true,
         changes_allowed: Arc::new(move || log.changes_allowed()),
     })

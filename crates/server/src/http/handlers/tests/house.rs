@@ -59,6 +59,7 @@ impl House {
             store_seal: secret(),
             partitions: Arc::new(LocalPartitions::new(SoftProvider, secret(), true)),
             clock: Arc::new(SystemClock { offset: 0 }),
+            cached_keys: EngineParts::CACHED_KEYS,
             development: true,
             changes_allowed: Arc::new(|| Ok(())),
         });
