@@ -442,9 +442,10 @@ impl Engine {
         g: &Grant,
         scope: RoleScope,
         filter: AssignmentFilter,
-    ) -> Result<Vec<RoleAssignment>> {
+        page: PageRequest,
+    ) -> Result<Page<RoleAssignment>> {
         g.check(DataAction::RoleAssignmentsRead, &scope)?;
-        Ok(g.pool.live.roles.read().list_assignments(&scope, filter))
+        g.pool.live.roles.read().list_assignments(&scope, filter, &page)
     }
     /// `RoleAssignments_Get`
     #[allow(clippy::unused_async, reason = "answered from memory today; callers must not depend on it")]

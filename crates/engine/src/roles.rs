@@ -7,6 +7,9 @@ pub(crate) mod set;
 use strongroom_model::role::{Permission, RoleScope};
 use uuid::Uuid;
 
+/// Assignments of one page of their list, at most: those of `/` and `/keys` and of many keys fit into one.
+pub const ASSIGNMENTS_PAGE_MAX: usize = 500;
+
 /// `$filter` of the role assignment list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AssignmentFilter {

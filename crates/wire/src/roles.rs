@@ -141,9 +141,12 @@ pub struct Permission {
     pub not_data_actions: Vec<String>,
 }
 
-/// A whole list: [`RoleAssignment`] or [`RoleDefinition`]; the service makes no pages of it.
+/// A list of [`RoleAssignment`] or [`RoleDefinition`], or a part of it.
 #[derive(Serialize, Deserialize)]
 pub struct RoleList<T> {
+    /// Where the next part is; absent behind the last one.
+    #[serde(rename = "nextLink", skip_serializing_if = "Option::is_none", default)]
+    pub next_link: Option<String>,
     /// The lines.
     pub value: Vec<T>,
 }

@@ -1,6 +1,7 @@
 //! Local RBAC.
 
 use super::house::{ADMIN, House, caller, name, recorded};
+use crate::PageRequest;
 use crate::roles::set::RoleSet;
 use crate::roles::{AssignmentFilter, SetRoleDefinition};
 use proptest::prelude::*;
@@ -165,14 +166,18 @@ async fn lists_look_up_and_down() {
     house.assign(id(3), ALICE, CRYPTO_USER, RoleScope::Keys).await.unwrap();
     let g = house.grant(DataAction::RoleAssignmentsRead);
     let list = async |scope, filter| {
-        let all = house.engine.list_role_assignments(&g, scope, filter).await.unwrap();
+        let all = house.engine.list_role_assignments(&g, scope, filter, PageRequest::default()).await.unwrap().items;
         all.into_iter().filter(|a| a.principal_id == ALICE).count()
     };
     assert_eq!(list(key("a"), AssignmentFilter::All).await, 2);
     assert_eq!(list(RoleScope::Hsm, AssignmentFilter::All).await, 3);
     assert_eq!(list(RoleScope::Keys, AssignmentFilter::AtScope).await, 1);
     assert_eq!(list(key("b"), AssignmentFilter::Principal(ALICE)).await, 2);
-    let of_admin = house.engine.list_role_assignments(&g, RoleScope::Hsm, AssignmentFilter::Principal(ADMIN)).await;
+    let of_admin = house
+        .engine
+        .list_role_assignments(&g, RoleScope::Hsm, AssignmentFilter::Principal(ADMIN), PageRequest::default())
+        .await
+        .map(|page| page.items);
     assert!(of_admin.unwrap().iter().all(|a| a.principal_id == ADMIN));
 }
 

@@ -3,7 +3,7 @@
 use super::paper::PaperPartitions;
 use crate::keys::{AttributeChange, CreateKey, KeyBundle, Tags};
 use crate::{Engine, EngineParts, Grant, Pool, PoolRequest, PoolState, Recorded, StartError};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use strongroom_hsm::verbs::Input;
@@ -42,6 +42,10 @@ pub(crate) struct FaultyStore {
     lives: AtomicI64,
     /// Whether the commit at which it dies takes place.
     last_one_holds: AtomicBool,
+    /// Reads and commits.
+    pub(crate) operations: AtomicU64,
+    /// Records that reads have given.
+    pub(crate) records_read: Arc<AtomicU64>,
     /// Each commit is there a while before its writer hears of it.
     pub(crate) lingering: AtomicBool,
 }
@@ -54,6 +58,8 @@ impl FaultyStore {
             slow: AtomicBool::new(false),
             lives: AtomicI64::new(-1),
             last_one_holds: AtomicBool::new(false),
+            operations: AtomicU64::new(0),
+            records_read: Arc::default(),
             lingering: AtomicBool::new(false),
         }
     }
@@ -71,17 +77,52 @@ impl FaultyStore {
     }
 }
 
-impl Store for FaultyStore {
+/// A snapshot whose reads count.
+struct Counted {
+    inner: Box<dyn Snapshot>,
+    records_read: Arc<AtomicU64>,
+}
+
+impl Snapshot for Counted {
+    fn revision(&self) -> Revision {
+        self.inner.revision()
+    }
     fn get<'a>(&'a self, path: &'a [u8]) -> Pending<'a, Option<strongroom_store::Entry>> {
+        self.records_read.fetch_add(1, Ordering::SeqCst);
         self.inner.get(path)
     }
     fn scan<'a>(&'a self, from: &'a [u8], to: &'a [u8], limit: usize) -> Pending<'a, strongroom_store::Page> {
-        self.inner.scan(from, to, limit)
+        counted(&self.records_read, self.inner.scan(from, to, limit))
+    }
+}
+
+fn counted<'a>(count: &'a AtomicU64, scan: Pending<'a, strongroom_store::Page>) -> Pending<'a, strongroom_store::Page> {
+    Box::pin(async move {
+        let page = scan.await?;
+        count.fetch_add(page.entries.len() as u64, Ordering::SeqCst);
+        Ok(page)
+    })
+}
+
+impl Store for FaultyStore {
+    fn get<'a>(&'a self, path: &'a [u8]) -> Pending<'a, Option<strongroom_store::Entry>> {
+        self.operations.fetch_add(1, Ordering::SeqCst);
+        self.records_read.fetch_add(1, Ordering::SeqCst);
+        self.inner.get(path)
+    }
+    fn scan<'a>(&'a self, from: &'a [u8], to: &'a [u8], limit: usize) -> Pending<'a, strongroom_store::Page> {
+        self.operations.fetch_add(1, Ordering::SeqCst);
+        counted(&self.records_read, self.inner.scan(from, to, limit))
     }
     fn snapshot(&self) -> Pending<'_, Box<dyn Snapshot>> {
-        self.inner.snapshot()
+        self.operations.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move {
+            let inner = self.inner.snapshot().await?;
+            Ok(Box::new(Counted { inner, records_read: Arc::clone(&self.records_read) }) as Box<dyn Snapshot>)
+        })
     }
     fn commit(&self, conditions: Vec<Condition>, changes: Vec<Change>) -> Pending<'_, Revision> {
+        self.operations.fetch_add(1, Ordering::SeqCst);
         let fault = self.faults.lock().unwrap().pop();
         let left = self.lives.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n > 0).then(|| n - 1));
         Box::pin(async move {

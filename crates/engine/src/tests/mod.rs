@@ -13,5 +13,6 @@ mod lists;
 mod races;
 mod real;
 mod rotating;
+mod scale;
 mod starting;
 mod uses;

@@ -11,6 +11,7 @@ pub use operations::{decrypt, encrypt, sign, unwrap_key, verify, wrap_key};
 use super::{base64url, json};
 use crate::http::call::{Answer, Call, HandlerFuture};
 use paging::Asked;
+pub(super) use paging::escape;
 use render::Renderer;
 use std::sync::Arc;
 use strongroom_engine::keys::KeyBundle;

@@ -2,7 +2,7 @@
 
 use super::parse::bad;
 use crate::http::call::Call;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use strongroom_engine::{Page, PageRequest};
 use strongroom_model::error::{BadParameter, Result};
 use strongroom_model::limits;
@@ -10,6 +10,11 @@ use strongroom_wire::keys as wire;
 
 /// Everything but the unreserved characters of RFC 3986, 2.3.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A value of a query as it stands in a link.
+pub(in crate::http::handlers) fn escape(value: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(value, ESCAPED)
+}
 
 /// What the query says about the part of a list; an empty value counts as absent.
 pub(super) struct Asked<'a> {
@@ -47,12 +52,12 @@ impl<'a> Asked<'a> {
     /// The part of the list at `path`, with the link that clients follow word for word.
     pub(super) fn page<'i, I, T>(&self, path: &str, page: &'i Page<I>, item: impl Fn(&'i I) -> T) -> wire::Page<T> {
         let next_link = page.next.as_deref().map(|token| {
-            let version = utf8_percent_encode(self.version, ESCAPED);
-            let token = utf8_percent_encode(token, ESCAPED);
+            let version = escape(self.version);
+            let token = escape(token);
             let mut link = format!("{}/{path}?api-version={version}&$skiptoken={token}", self.base);
             if let Some(size) = self.size {
                 link.push_str("&maxresults=");
-                link.extend(utf8_percent_encode(size, ESCAPED));
+                link.extend(escape(size));
             }
             link
         });

@@ -5,6 +5,7 @@ mod render;
 
 use super::json;
 use crate::http::call::{Call, HandlerFuture};
+use strongroom_engine::PageRequest;
 use strongroom_model::RoleScope;
 use strongroom_model::error::{BadName, Error, Result};
 use strongroom_wire::roles::RoleList;
@@ -14,8 +15,11 @@ use uuid::Uuid;
 pub fn list_role_assignments(call: Call) -> HandlerFuture {
     Box::pin(async move {
         let filter = parse::assignment_filter(call.query("$filter"))?;
-        let found = call.engine.list_role_assignments(&call.grant, call.scope.clone(), filter).await?;
-        let body = RoleList { value: found.iter().map(render::assignment).collect() };
+        let after = call.query("$skiptoken").filter(|token| !token.is_empty()).map(str::to_owned);
+        let page = PageRequest { size: 0, after };
+        let found = call.engine.list_role_assignments(&call.grant, call.scope.clone(), filter, page).await?;
+        let next_link = found.next.as_deref().map(|token| render::next_link(&call, token));
+        let body = RoleList { next_link, value: found.items.iter().map(render::assignment).collect() };
         json::answer(200, &body, String::new(), false)
     })
 }
@@ -53,7 +57,7 @@ pub fn list_role_definitions(call: Call) -> HandlerFuture {
     Box::pin(async move {
         parse::definition_filter(call.query("$filter"))?;
         let found = call.engine.list_role_definitions(&call.grant).await?;
-        let body = RoleList { value: found.iter().map(render::definition).collect() };
+        let body = RoleList { next_link: None, value: found.iter().map(render::definition).collect() };
         json::answer(200, &body, String::new(), false)
     })
 }

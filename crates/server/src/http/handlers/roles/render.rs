@@ -1,11 +1,28 @@
 //! Assignments and definitions as the service writes them.
 
+use super::super::keys::escape;
+use crate::http::call::Call;
 use strongroom_model::role::{Permission, ROLE_DEFINITION_ID_PREFIX, RoleAssignment, RoleDefinition};
 use strongroom_model::{DataAction, RoleScope};
 use strongroom_wire::roles as wire;
 
 const ASSIGNMENT_TYPE: &str = "Microsoft.Authorization/roleAssignments";
 const DEFINITION_TYPE: &str = "Microsoft.Authorization/roleDefinitions";
+
+/// The link to the next part of a list of assignments, which clients follow word for word.
+pub(super) fn next_link(call: &Call, token: &str) -> String {
+    let prefix = match &call.scope {
+        RoleScope::Hsm => String::new(),
+        scope @ (RoleScope::Keys | RoleScope::Key(_)) => scope.to_string(),
+    };
+    let escaped = |name| escape(call.query(name).unwrap_or_default());
+    let filter = match call.query("$filter") {
+        Some(_) => format!("&$filter={}", escaped("$filter")),
+        None => String::new(),
+    };
+    let (base, version, token) = (&call.base, escaped("api-version"), escape(token));
+    format!("{base}{prefix}/providers/{ASSIGNMENT_TYPE}?api-version={version}{filter}&$skiptoken={token}")
+}
 
 pub(super) fn assignment(of: &RoleAssignment) -> wire::RoleAssignment {
     let prefix = match &of.scope {
