@@ -185,7 +185,7 @@ mod tests {
         table.admit(id(0), (), changed).unwrap();
         for number in 1..u32::try_from(6 * OPENED_KEYS_MAX).unwrap() {
             table.admit(id(number), (), binding(number)).unwrap();
-            assert!(table.known.lock().unwrap().newest.len() <= CLEAR_FROM + 1);
+            assert!(table.known.lock().unwrap().newest.len() <= 2 * (OPENED_KEYS_MAX + 2));
         }
         // It was closed long ago, and its first generation is still refused.
         assert!(table.get(&id(0)).unwrap().is_none());
