@@ -4,6 +4,7 @@ use crate::keys::cache::KeyCache;
 use crate::keys::uses::UsesTable;
 use crate::records::paths::PoolPaths;
 use crate::roles::set::{RoleSet, Roles};
+use arc_swap::ArcSwap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;

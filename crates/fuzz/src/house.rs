@@ -51,6 +51,7 @@ async fn open(
         store_seal: secret(),
         partitions: Arc::clone(partitions) as Arc<dyn strongroom_hsm::Partitions>,
         clock: Arc::new(SystemClock { offset: 0 }),
+        cached_keys: EngineParts::CACHED_KEYS,
         development: true,
         changes_allowed: Arc::new(|| Ok(())),
     };

@@ -1,13 +1,8 @@
 //! The resolved configuration: what the service needs to know, and nothing secret.
 
 use crate::audit::{AuditOrigin, AuditSettings};
-<<<<<<< HEAD
-use crate::config::{Config, LogSettings, MIB, PoolConfig, default_runtimes};
-use crate::identity::settings::{IdentitySettings, outgoing_ports};
-=======
 use crate::config::{CacheSettings, Config, LogSettings, MIB, PoolConfig, default_runtimes};
-use crate::identity::settings::IdentitySettings;
->>>>>>> 85255e7 (Keep cost and memory from growing with the number of keys)
+use crate::identity::settings::{IdentitySettings, outgoing_ports};
 use crate::tls::TlsSettings;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
