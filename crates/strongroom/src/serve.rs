@@ -62,5 +62,6 @@ pub(crate) fn listen_settings(config: &ServiceConfig) -> ListenSettings {
         tls: config.listen.iter().map(address).collect(),
         managed_identity: managed_identity.into_iter().collect(),
         workers: config.runtimes,
+        ..ListenSettings::default()
     }
 }

@@ -1,9 +1,12 @@
-//! One connection: accept, TLS, HTTP/1.1 or HTTP/2, and its end.
+//! One connection: accept, the PROXY header of a proxy, TLS, HTTP/1.1 or HTTP/2, and its end.
 
 use super::body::RequestBody;
 use super::dispatch::{Door, Load, Peer, Reply, serve};
+use super::endpoint::PeerAddress;
 use super::listen::HttpLimits;
+use super::proxy_protocol::read_header;
 use super::service::Service;
+use super::sockets::{Listening, Stream};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -17,11 +20,12 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use strongroom_model::network::IpRule;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// Largest head of a request: a token of 16 KiB and what else proxies add.
 const HEAD_BYTES_MAX: usize = 48 * 1024;
@@ -54,6 +58,7 @@ pub(super) struct Connections {
     service: Arc<Service>,
     acceptor: TlsAcceptor,
     limits: HttpLimits,
+    proxies: Arc<[IpRule]>,
     shutdown: watch::Receiver<bool>,
     load: Arc<Load>,
     places: Arc<Semaphore>,
@@ -64,11 +69,12 @@ impl Connections {
         service: Arc<Service>,
         acceptor: TlsAcceptor,
         limits: HttpLimits,
+        proxies: Arc<[IpRule]>,
         shutdown: watch::Receiver<bool>,
         load: Arc<Load>,
     ) -> Self {
         let places = Arc::new(Semaphore::new(limits.connections));
-        Self { service, acceptor, limits, shutdown, load, places }
+        Self { service, acceptor, limits, proxies, shutdown, load, places }
     }
 
     /// Waits, within the limit, until no request is under way; then a moment for the connections to end.
@@ -97,7 +103,7 @@ pub(super) async fn wish_to_stop(mut shutdown: watch::Receiver<bool>) {
 }
 
 /// Accepts connections until the wish to stop.
-pub(super) async fn accept(listener: TcpListener, door: Door, connections: Connections) {
+pub(super) async fn accept(listener: Listening, door: Door, connections: Connections) {
     let mut stop = pin!(wish_to_stop(connections.shutdown.clone()));
     loop {
         let next = async {
@@ -111,8 +117,7 @@ pub(super) async fn accept(listener: TcpListener, door: Door, connections: Conne
         };
         match (place, accepted) {
             (Ok(place), Ok((stream, address))) => {
-                let peer = Arc::new(Peer::new(address.ip(), door, Arc::clone(&connections.load)));
-                tokio::spawn(greet(stream, peer, connections.clone(), place));
+                tokio::spawn(greet(stream, address, door.clone(), connections.clone(), place));
             }
             (Err(_), _) => return,
             (Ok(_), Err(error)) => {
@@ -124,22 +129,64 @@ pub(super) async fn accept(listener: TcpListener, door: Door, connections: Conne
 }
 
 /// From the first byte of a connection to its last.
-async fn greet(stream: TcpStream, peer: Arc<Peer>, connections: Connections, place: OwnedSemaphorePermit) {
-    let socket = socket2::SockRef::from(&stream);
-    // Either refused costs speed or patience only.
-    let _fast = socket.set_tcp_nodelay(true);
-    let _bounded = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
-    match peer.door {
-        Door::ManagedIdentity => speak(stream, false, peer, &connections).await,
-        Door::Tls => {
-            let handshake = timeout(connections.limits.handshake, connections.acceptor.accept(stream)).await;
-            if let Ok(Ok(stream)) = handshake {
+async fn greet(
+    stream: Stream,
+    address: PeerAddress,
+    door: Door,
+    connections: Connections,
+    place: OwnedSemaphorePermit,
+) {
+    match stream {
+        Stream::Tcp(stream) => {
+            let socket = socket2::SockRef::from(&stream);
+            // Either refused costs speed or patience only.
+            let _fast = socket.set_tcp_nodelay(true);
+            let _bounded = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+            welcome(stream, address, door, &connections).await;
+        }
+        Stream::Local(stream) => welcome(stream, address, door, &connections).await,
+    }
+    drop(place);
+}
+
+async fn welcome<S>(stream: S, address: PeerAddress, door: Door, connections: &Connections)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let peer = |address| Arc::new(Peer::new(address, door.clone(), Arc::clone(&connections.load)));
+    match &door {
+        Door::ManagedIdentity => speak(stream, false, peer(address), connections).await,
+        Door::Tls | Door::Endpoint(_) => {
+            let secured = timeout(connections.limits.handshake, secure(stream, address, connections)).await;
+            if let Ok(Some((stream, address))) = secured {
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                speak(stream, h2, peer, &connections).await;
+                speak(stream, h2, peer(address), connections).await;
             }
         }
     }
-    drop(place);
+}
+
+/// The PROXY header, where the peer is a configured proxy, and the TLS handshake: the stream, and the real peer.
+async fn secure<S>(
+    mut stream: S,
+    address: PeerAddress,
+    connections: &Connections,
+) -> Option<(TlsStream<S>, PeerAddress)>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let proxy = address.ip().filter(|ip| connections.proxies.iter().any(|range| range.contains(*ip)));
+    let address = match proxy {
+        None => address,
+        Some(proxy) => match read_header(&mut stream).await {
+            Ok(real) => real.map_or(address, PeerAddress::of),
+            Err(error) => {
+                tracing::debug!(%proxy, %error, "a connection of a proxy was closed");
+                return None;
+            }
+        },
+    };
+    Some((connections.acceptor.accept(stream).await.ok()?, address))
 }
 
 /// What a connection is doing, for the watch over its idleness.

@@ -5,6 +5,7 @@
 
 use super::body::{self, RequestBody};
 use super::call::Answer;
+use super::endpoint::{EndpointDoor, PeerAddress};
 use super::headers::PeerHeaders;
 use super::host::{Site, authority_of};
 use super::path::Path;
@@ -19,7 +20,6 @@ use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use std::future::Future;
-use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub(super) type Reply = Response<Full<Bytes>>;
 /// What a connection knows about its other end, and the worker it belongs to.
 pub(super) struct Peer {
     /// The real peer.
-    pub(super) address: IpAddr,
+    pub(super) address: PeerAddress,
     /// What answers to it bear, ready made.
     pub(super) headers: PeerHeaders,
     /// Which listener it came through.
@@ -47,18 +47,24 @@ pub(super) struct Peer {
     pub(super) load: Arc<Load>,
 }
 
-/// The two kinds of listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The kinds of listener.
+#[derive(Clone, Debug)]
 pub(super) enum Door {
     /// TLS: every surface that has a host name.
     Tls,
+    /// TLS: one managed HSM, at a private endpoint.
+    Endpoint(Arc<EndpointDoor>),
     /// Plain HTTP on loopback: managed identity.
     ManagedIdentity,
 }
 
 impl Peer {
-    pub(super) fn new(address: IpAddr, door: Door, load: Arc<Load>) -> Self {
-        Self { headers: PeerHeaders::new(address), address: address.to_canonical(), door, load }
+    pub(super) fn new(address: PeerAddress, door: Door, load: Arc<Load>) -> Self {
+        let endpoint = match &door {
+            Door::Endpoint(endpoint) => Some(&*endpoint.id),
+            Door::Tls | Door::ManagedIdentity => None,
+        };
+        Self { headers: PeerHeaders::new(&address, endpoint), address, door, load }
     }
 }
 
@@ -98,7 +104,7 @@ impl Drop for Slot {
 pub(super) async fn serve<B: RequestBody>(service: Arc<Service>, peer: Arc<Peer>, request: Request<B>) -> Reply {
     let (slot, admitted) = peer.load.enter();
     let (head, body) = request.into_parts();
-    let exchange = Exchange::new(head, peer.address);
+    let exchange = Exchange::new(head, peer.address.ip());
     let request_id = exchange.ids.request_id;
     let work = async move {
         let reply = answer(service, peer, exchange, body, admitted).await;
@@ -145,7 +151,8 @@ async fn answer<B: RequestBody>(
     mut body: B,
     admitted: bool,
 ) -> Reply {
-    let mut reply = match peer.door {
+    let mut reply = match &peer.door {
+        Door::Endpoint(endpoint) => service.endpoint(&peer, endpoint, &exchange, &mut body, admitted).await,
         Door::Tls => tls(&service, &peer, &exchange, &mut body, admitted).await,
         Door::ManagedIdentity => service.managed_identity(&exchange, &mut body, admitted).await,
     };
@@ -176,7 +183,8 @@ async fn tls<B: RequestBody>(
         return service.refuse(exchange, "", &Error::BadParameter(BadParameter::Malformed("Host"))).await;
     };
     match service.sites.find(authority) {
-        Site::Hsm { name, base } => {
+        // The private name is for private endpoints.
+        Site::Hsm { name, base, private: false } => {
             let trail = Trail::new(Some(name.clone()), base);
             service.hsm(peer, exchange, trail, &name, &path, body, admitted).await
         }
@@ -184,7 +192,9 @@ async fn tls<B: RequestBody>(
             let trail = Trail::new(None, base_of(authority));
             service.login(exchange, Surface::Identity, trail, &path, body, admitted).await
         }
-        Site::NoPool | Site::Unknown => service.refuse(exchange, authority, &Error::NotFound(NotFound::Pool)).await,
+        Site::Hsm { private: true, .. } | Site::NoPool | Site::Unknown => {
+            service.refuse(exchange, authority, &Error::NotFound(NotFound::Pool)).await
+        }
         Site::Management | Site::Graph => service.refuse(exchange, authority, &Error::NotFound(NotFound::Path)).await,
     }
 }

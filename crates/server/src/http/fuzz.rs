@@ -58,14 +58,16 @@ pub fn host(target: &[u8], host: &[u8], second: &[u8]) {
     let site = sites.find(authority);
     assert_eq!(sites.find(authority), site);
     assert_eq!(Sites::new("other.example", 8443).find(authority), not_ours(authority), "a site of another domain");
-    if let Site::Hsm { name, base } = &site {
-        let wanted = format!("{}.managedhsm.localhost", name.as_str());
+    if let Site::Hsm { name, base, private } = &site {
+        let usual = format!("{}.managedhsm.localhost", name.as_str());
+        let wanted =
+            if *private { format!("{}.privatelink.managedhsm.localhost", name.as_str()) } else { usual.clone() };
         let spelled = authority.to_ascii_lowercase();
         assert!(
             spelled == wanted || spelled == format!("{wanted}:8443") || is_padded(&spelled, &wanted),
             "{authority}"
         );
-        assert_eq!(**base, format!("https://{wanted}:8443"));
+        assert_eq!(**base, format!("https://{usual}:8443"));
     }
 }
 

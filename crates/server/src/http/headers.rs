@@ -1,5 +1,6 @@
 //! The headers that every answer of a managed HSM bears (behaviour notes, section 6), ready made where they can be.
 
+use super::endpoint::PeerAddress;
 use super::ids::RequestIds;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
@@ -53,8 +54,9 @@ pub(super) struct PeerHeaders {
 }
 
 impl PeerHeaders {
-    pub(super) fn new(peer: IpAddr) -> Self {
-        Self { network_info: network_info(peer), good: OnceLock::new() }
+    /// For a peer, and the resource id of the private endpoint it came through.
+    pub(super) fn new(peer: &PeerAddress, endpoint: Option<&str>) -> Self {
+        Self { network_info: network_info(peer, endpoint), good: OnceLock::new() }
     }
 }
 
@@ -145,11 +147,19 @@ fn add_type(headers: &mut HeaderMap, body: bool) {
     }
 }
 
-/// `x-ms-keyvault-network-info` for a peer.
-fn network_info(peer: IpAddr) -> HeaderValue {
-    let peer = peer.to_canonical();
-    let family = if peer.is_ipv4() { "Ipv4" } else { "Ipv6" };
-    HeaderValue::from_str(&format!("conn_type={family};addr={peer};act_addr_fam={family};")).unwrap_or(EMPTY)
+/// `x-ms-keyvault-network-info` for a peer; `endpoint` is the resource id of the private endpoint it came through.
+fn network_info(peer: &PeerAddress, endpoint: Option<&str>) -> HeaderValue {
+    let (address, family) = match peer {
+        PeerAddress::Ip(ip @ IpAddr::V4(_)) => (ip.to_string(), "Ipv4"),
+        PeerAddress::Ip(ip @ IpAddr::V6(_)) => (ip.to_string(), "Ipv6"),
+        PeerAddress::Unix => (String::new(), "Unix"),
+        PeerAddress::Vsock(cid) => (cid.to_string(), "Vsock"),
+    };
+    let kind = match endpoint {
+        Some(id) => format!("PrivateLink;private_endpoint={id}"),
+        None => family.to_owned(),
+    };
+    HeaderValue::from_str(&format!("conn_type={kind};addr={address};act_addr_fam={family};")).unwrap_or(EMPTY)
 }
 
 #[cfg(test)]
@@ -164,7 +174,7 @@ mod tests {
         let mut sent = HeaderMap::new();
         sent.insert("x-ms-client-request-id", HeaderValue::from_static("2b4f67ae-23d3-11ef-a4c2-00155d0bf3a5"));
         let ids = RequestIds::new(&sent);
-        let peer = PeerHeaders::new("::ffff:127.0.0.1".parse().unwrap());
+        let peer = PeerHeaders::new(&PeerAddress::of("::ffff:127.0.0.1".parse().unwrap()), None);
         let facts = |method, error| AnswerFacts {
             method,
             ids: &ids,
@@ -203,5 +213,15 @@ mod tests {
             assert!(bare.get(name).is_none(), "{name}");
         }
         assert_eq!((bare.len(), bare.get("x-ms-server-latency").unwrap()), (9, &HeaderValue::from_static("12345")));
+    }
+
+    #[test]
+    fn a_private_endpoint_is_named() {
+        let info = |peer| network_info(&peer, Some("/x/privateEndpoints/one")).to_str().unwrap().to_owned();
+        let start = "conn_type=PrivateLink;private_endpoint=/x/privateEndpoints/one";
+        let v6 = PeerAddress::of("2001:db8::1".parse().unwrap());
+        assert_eq!(info(v6), format!("{start};addr=2001:db8::1;act_addr_fam=Ipv6;"));
+        assert_eq!(info(PeerAddress::Unix), format!("{start};addr=;act_addr_fam=Unix;"));
+        assert_eq!(info(PeerAddress::Vsock(3)), format!("{start};addr=3;act_addr_fam=Vsock;"));
     }
 }

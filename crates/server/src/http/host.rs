@@ -11,15 +11,20 @@ use strongroom_model::PoolName;
 /// Host names that one worker remembers, so that a request does not take its host apart again.
 const REMEMBERED_MAX: usize = 64;
 
+/// The label of names that lead to private endpoints.
+pub(crate) const PRIVATE_LINK: &str = "privatelink";
+
 /// What a host name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Site {
-    /// `{name}.managedhsm.{domain}`
+    /// `{name}.managedhsm.{domain}`, or `{name}.privatelink.managedhsm.{domain}`
     Hsm {
         /// The name.
         name: PoolName,
         /// `https://{name}.managedhsm.{domain}[:port]`
         base: Arc<str>,
+        /// Whether the name for private endpoints was used.
+        private: bool,
     },
     /// `{name}.vault.{domain}`, or a managed HSM whose name breaks the rules: there is none.
     NoPool,
@@ -43,6 +48,8 @@ pub(super) struct Sites {
     id: u64,
     /// `.managedhsm.{domain}`
     hsm_suffix: String,
+    /// `.privatelink.managedhsm.{domain}`
+    private_suffix: String,
     vault_suffix: String,
     login: String,
     management: String,
@@ -73,6 +80,7 @@ impl Sites {
         Self {
             id: new_id(),
             hsm_suffix: format!(".managedhsm.{domain}"),
+            private_suffix: format!(".{PRIVATE_LINK}.managedhsm.{domain}"),
             vault_suffix: format!(".vault.{domain}"),
             login: format!("login.{domain}"),
             management: format!("management.{domain}"),
@@ -120,9 +128,15 @@ impl Sites {
             return Site::Unknown;
         }
         let host = host.to_ascii_lowercase();
-        if let Some(name) = host.strip_suffix(&self.hsm_suffix) {
+        let private = host.strip_suffix(&self.private_suffix);
+        if let Some(name) = private.or_else(|| host.strip_suffix(&self.hsm_suffix)) {
             return match PoolName::parse(name) {
-                Ok(name) => Site::Hsm { base: self.base(&host).into(), name },
+                // Ids and links bear the usual name, whichever was used.
+                Ok(name) => Site::Hsm {
+                    base: self.base(&format!("{name}{}", self.hsm_suffix)).into(),
+                    name,
+                    private: private.is_some(),
+                },
                 Err(_) => Site::NoPool,
             };
         }
@@ -186,6 +200,7 @@ mod tests {
             ("v.vault.localhost:8443", Site::NoPool),
             ("a.b.managedhsm.localhost:8443", Site::NoPool),
             (".managedhsm.localhost:8443", Site::NoPool),
+            (".privatelink.managedhsm.localhost:8443", Site::NoPool),
             ("login.localhost:443", Site::Unknown),
             ("login.localhost:", Site::Unknown),
             ("login.localhost:+8443", Site::Unknown),
@@ -199,9 +214,14 @@ mod tests {
             assert_eq!(sites.find(host), wanted, "{host}");
         }
         for host in ["demo.managedhsm.localhost:8443", "DEMO.ManagedHSM.localhost", "demo.managedhsm.localhost:8443"] {
-            let Site::Hsm { name, base } = sites.find(host) else { panic!("{host}") };
+            let Site::Hsm { name, base, private: false } = sites.find(host) else { panic!("{host}") };
             assert_eq!((name.as_str(), &*base), ("demo", "https://demo.managedhsm.localhost:8443"));
         }
+        let Site::Hsm { name, base, private: true } = sites.find("Demo.PrivateLink.managedhsm.localhost:8443") else {
+            panic!()
+        };
+        assert_eq!((name.as_str(), &*base), ("demo", "https://demo.managedhsm.localhost:8443"));
+        assert_eq!(sites.find("a.b.privatelink.managedhsm.localhost"), Site::NoPool);
         let Site::Hsm { base, .. } = Sites::new("hsm.example", 443).find("one.managedhsm.hsm.example:443") else {
             panic!()
         };

@@ -3,6 +3,7 @@
 use super::body::{self, RequestBody};
 use super::call::{Answer, Call};
 use super::dispatch::{Peer, Reply, add_allow, add_retry_after, log_failure, reply};
+use super::firewall::Gate;
 use super::headers::AnswerFacts;
 use super::path::{Path, parse_query, query_value};
 use super::render::{Rendered, render};
@@ -35,7 +36,7 @@ impl Service {
         admitted: bool,
     ) -> Reply {
         let result = if admitted {
-            self.through_the_gates(exchange, &mut trail, name, path, body).await
+            self.through_the_gates(peer, exchange, &mut trail, name, path, body).await
         } else {
             Err(Error::Throttled)
         };
@@ -48,6 +49,7 @@ impl Service {
 
     async fn through_the_gates<B: RequestBody>(
         self: &Arc<Self>,
+        peer: &Peer,
         exchange: &Exchange,
         trail: &mut Trail,
         name: &PoolName,
@@ -59,9 +61,12 @@ impl Service {
             trail.path = path.canonical();
         }
         let pool = self.engine.pool(name).ok_or(Error::NotFound(NotFound::Pool))?;
-        let caller = self.authenticate(&head.headers).await?;
+        let token = bearer(&head.headers).map_err(Error::Unauthenticated)?;
+        let gate = Gate::of(&pool.network, peer)?;
+        let caller = self.identity.authenticate(token, &self.hsm_audience).await.map_err(Error::Unauthenticated)?;
         trail.caller = Some(Arc::clone(&caller));
         trail.operation = UNKNOWN_OPERATION;
+        gate.admit(&caller)?;
         let path = path.as_ref().map_err(Clone::clone)?;
         let method = method(&head.method, &head.headers)?;
         let found = self.router.find(Surface::Hsm, path, &method);
@@ -96,11 +101,6 @@ impl Service {
             body,
         };
         run(route, call).await
-    }
-
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>> {
-        let token = bearer(headers).map_err(Error::Unauthenticated)?;
-        self.identity.authenticate(token, &self.hsm_audience).await.map_err(Error::Unauthenticated)
     }
 
     /// Local RBAC; a route without a permission is not one of this surface.

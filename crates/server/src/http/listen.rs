@@ -1,20 +1,23 @@
 //! Listeners: where the process listens, and one current-thread runtime per worker that accepts there.
 
+mod endpoints;
+
 use super::connection::{self, Connections};
 use super::dispatch::{Door, Load};
 use super::service::Service;
+use super::sockets::{self, Bound};
 use rustls::ServerConfig;
-use socket2::{Domain, Protocol, Socket, Type};
+use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+use strongroom_model::PoolName;
+use strongroom_model::network::IpRule;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
-
-/// Connections that the kernel keeps for a listener that is busy.
-const BACKLOG: i32 = 1024;
 
 /// Limits on what clients may take of a worker.
 #[derive(Clone, Copy, Debug)]
@@ -65,13 +68,59 @@ impl ListenAddress {
     }
 }
 
-/// Where to listen.
+/// A private endpoint to listen at.
 #[derive(Clone, Debug)]
+pub struct ListenEndpoint {
+    /// Its name, which is that of its connection.
+    pub name: String,
+    /// Its resource id.
+    pub id: String,
+    /// The managed HSM that answers there, and no other.
+    pub resource: PoolName,
+    /// Where.
+    pub place: EndpointPlace,
+}
+
+/// Where a private endpoint listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointPlace {
+    /// An address of this machine.
+    Address(SocketAddr),
+    /// Every address, for what comes in through one interface.
+    Interface {
+        /// The interface.
+        name: String,
+        /// The port.
+        port: u16,
+    },
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// A port for the virtual machines of this host.
+    Vsock(u32),
+}
+
+impl fmt::Display for EndpointPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(f, "{address}"),
+            Self::Interface { name, port } => write!(f, "interface {name}, port {port}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+            Self::Vsock(port) => write!(f, "vsock port {port}"),
+        }
+    }
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, Default)]
 pub struct ListenSettings {
     /// With TLS: every surface that has a host name.
     pub tls: Vec<ListenAddress>,
     /// Plain HTTP on loopback: managed identity; none when empty.
     pub managed_identity: Vec<ListenAddress>,
+    /// With TLS: one managed HSM each.
+    pub endpoints: Vec<ListenEndpoint>,
+    /// Peers whose TLS connections begin with a PROXY header, which names the real peer; nobody else's may.
+    pub proxies: Vec<IpRule>,
     /// Workers, each with a runtime and listeners of its own.
     pub workers: usize,
 }
@@ -105,6 +154,26 @@ pub enum ListenError {
         /// What to change.
         setting: &'static str,
     },
+    /// Somebody else listens where a private endpoint should.
+    #[error(
+        "private endpoint {name}: {place} is taken by another program: stop it, or change the setting private_endpoint"
+    )]
+    EndpointTaken {
+        /// Its name.
+        name: String,
+        /// Where.
+        place: EndpointPlace,
+    },
+    /// The kernel refuses a private endpoint.
+    #[error("private endpoint {name}: cannot listen on {place}: {error}")]
+    EndpointRefused {
+        /// Its name.
+        name: String,
+        /// Where.
+        place: EndpointPlace,
+        /// Why.
+        error: io::Error,
+    },
     /// There is no address.
     #[error("there is no address to listen on: none of those configured exists on this machine")]
     Nowhere,
@@ -119,39 +188,55 @@ pub enum ListenError {
 /// Sockets that listen already, one set per worker.
 #[derive(Debug)]
 pub struct Listeners {
-    workers: Vec<Vec<TcpListener>>,
-    managed_identity: Vec<TcpListener>,
+    workers: Vec<Vec<(Bound, Door)>>,
+    managed_identity: Vec<(Bound, Door)>,
     addresses: Vec<SocketAddr>,
     managed_identity_addresses: Vec<SocketAddr>,
+    endpoint_addresses: Vec<SocketAddr>,
+    proxies: Arc<[IpRule]>,
 }
 
 impl Listeners {
     /// Binds everything, so that a taken port is known before anything else is done.
     pub fn bind(settings: &ListenSettings) -> Result<Self, ListenError> {
         let count = settings.workers.max(1);
-        let mut workers: Vec<Vec<TcpListener>> = (0..count).map(|_| Vec::new()).collect();
+        let mut workers: Vec<Vec<(Bound, Door)>> = (0..count).map(|_| Vec::new()).collect();
         let mut addresses: Vec<SocketAddr> = Vec::new();
+        // An endpoint's own address may lie within a public one that stands for all: both are asked for before either is taken.
+        for endpoint in &settings.endpoints {
+            endpoints::probe(endpoint)?;
+        }
         for wanted in &settings.tls {
             let address = same_port(wanted.address, &addresses);
             let Some(address) = probe(wanted, address)? else { continue };
             let mut bound = address;
             for listeners in &mut workers {
-                let listener = listen(bound, true).map_err(|error| refused(wanted, error))?;
+                let listener = sockets::tcp(bound, true, None).map_err(|error| refused(wanted, error))?;
                 bound = listener.local_addr().map_err(|error| refused(wanted, error))?;
-                listeners.push(listener);
+                listeners.push((Bound::Tcp(listener), Door::Tls));
             }
             addresses.push(bound);
         }
         if addresses.is_empty() {
             return Err(ListenError::Nowhere);
         }
+        let mut endpoint_addresses = Vec::new();
+        for endpoint in &settings.endpoints {
+            endpoint_addresses.extend(endpoints::open(endpoint, &mut workers)?);
+        }
         let (managed_identity, managed_identity_addresses) = bind_managed_identity(settings)?;
-        Ok(Self { workers, managed_identity, addresses, managed_identity_addresses })
+        let proxies = settings.proxies.clone().into();
+        Ok(Self { workers, managed_identity, addresses, managed_identity_addresses, endpoint_addresses, proxies })
     }
 
     /// Where TLS is listened for, with the ports that were chosen.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where private endpoints with an address of their own are listened for, in the order of the settings.
+    pub fn endpoint_addresses(&self) -> &[SocketAddr] {
+        &self.endpoint_addresses
     }
 
     /// Where managed identity is listened for.
@@ -160,16 +245,16 @@ impl Listeners {
     }
 }
 
-fn bind_managed_identity(settings: &ListenSettings) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), ListenError> {
+fn bind_managed_identity(settings: &ListenSettings) -> Result<(Vec<(Bound, Door)>, Vec<SocketAddr>), ListenError> {
     let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
     for wanted in &settings.managed_identity {
         if !wanted.address.ip().is_loopback() {
             return Err(ListenError::NotLoopback { address: wanted.address, setting: wanted.setting });
         }
         let Some(address) = probe(wanted, same_port(wanted.address, &addresses))? else { continue };
-        let listener = listen(address, false).map_err(|error| refused(wanted, error))?;
+        let listener = sockets::tcp(address, false, None).map_err(|error| refused(wanted, error))?;
         addresses.push(listener.local_addr().map_err(|error| refused(wanted, error))?);
-        listeners.push(listener);
+        listeners.push((Bound::Tcp(listener), Door::ManagedIdentity));
     }
     Ok((listeners, addresses))
 }
@@ -189,40 +274,31 @@ const TAKEN_PAUSE: Duration = Duration::from_millis(20);
 
 /// Binds once without sharing the port: with it, a second server would silently take half of the connections.
 fn probe(wanted: &ListenAddress, address: SocketAddr) -> Result<Option<SocketAddr>, ListenError> {
+    match patiently(|| sockets::tcp(address, false, None)) {
+        Ok(_) => Ok(Some(address)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Err(ListenError::Taken { address, setting: wanted.setting })
+        }
+        Err(_) if wanted.optional => Ok(None),
+        Err(error) => Err(refused(wanted, error)),
+    }
+}
+
+/// Tries for a while when the place is taken.
+fn patiently<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
     let started = Instant::now();
     loop {
-        return match listen(address, false) {
-            Ok(_) => Ok(Some(address)),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                if started.elapsed() < TAKEN_PATIENCE {
-                    thread::sleep(TAKEN_PAUSE);
-                    continue;
-                }
-                Err(ListenError::Taken { address, setting: wanted.setting })
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && started.elapsed() < TAKEN_PATIENCE => {
+                thread::sleep(TAKEN_PAUSE);
             }
-            Err(_) if wanted.optional => Ok(None),
-            Err(error) => Err(refused(wanted, error)),
-        };
+            bound => return bound,
+        }
     }
 }
 
 fn refused(wanted: &ListenAddress, error: io::Error) -> ListenError {
     ListenError::Refused { address: wanted.address, setting: wanted.setting, error }
-}
-
-fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    if shared {
-        socket.set_reuse_port(true)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
 }
 
 /// What is called at the start of each worker's thread, with the worker's number.
@@ -245,6 +321,7 @@ struct Shared {
     service: Arc<Service>,
     acceptor: TlsAcceptor,
     limits: HttpLimits,
+    proxies: Arc<[IpRule]>,
     /// The wish from outside.
     shutdown: watch::Receiver<bool>,
     /// The same, or that another worker has ended: with one gone, the process is not what it says it is.
@@ -284,13 +361,14 @@ pub fn run_held(
     hold: Option<Hold>,
 ) -> Result<(), ListenError> {
     let stop = Arc::new(watch::Sender::new(false));
-    let shared = Shared { hold, service, acceptor: TlsAcceptor::from(tls), limits, shutdown, stop, on_runtime_start };
+    let (acceptor, proxies) = (TlsAcceptor::from(tls), listeners.proxies);
+    let shared = Shared { hold, service, acceptor, limits, proxies, shutdown, stop, on_runtime_start };
     let mut managed_identity = listeners.managed_identity;
     let mut threads = Vec::new();
     for (index, listeners) in listeners.workers.into_iter().enumerate() {
-        let (shared, plain) = (shared.clone(), std::mem::take(&mut managed_identity));
-        let name = format!("worker-{index}");
-        let worker = move || worker(index, shared, listeners, plain);
+        let listeners = listeners.into_iter().chain(std::mem::take(&mut managed_identity)).collect();
+        let (shared, name) = (shared.clone(), format!("worker-{index}"));
+        let worker = move || worker(index, shared, listeners);
         threads.push(thread::Builder::new().name(name).spawn(worker).map_err(ListenError::Worker)?);
     }
     // The workers have all that is shared: none of it must outlive them here.
@@ -302,7 +380,7 @@ pub fn run_held(
     Ok(())
 }
 
-fn worker(index: usize, mut shared: Shared, listeners: Vec<TcpListener>, plain: Vec<TcpListener>) -> io::Result<()> {
+fn worker(index: usize, mut shared: Shared, listeners: Vec<(Bound, Door)>) -> io::Result<()> {
     let all = StopAll(Arc::clone(&shared.stop));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     (shared.on_runtime_start)(index);
@@ -312,13 +390,13 @@ fn worker(index: usize, mut shared: Shared, listeners: Vec<TcpListener>, plain: 
             Arc::clone(&shared.service),
             shared.acceptor.clone(),
             shared.limits,
+            Arc::clone(&shared.proxies),
             shared.stop.subscribe(),
             Arc::clone(&load),
         );
         let mut accepting = Vec::new();
-        for (listener, door) in with_door(listeners, Door::Tls).chain(with_door(plain, Door::ManagedIdentity)) {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            accepting.push(tokio::spawn(connection::accept(listener, door, connections.clone())));
+        for (bound, door) in listeners {
+            accepting.push(tokio::spawn(connection::accept(bound.listen()?, door, connections.clone())));
         }
         tokio::select! {
             () = connection::wish_to_stop(shared.shutdown.clone()) => {}
@@ -338,8 +416,4 @@ fn worker(index: usize, mut shared: Shared, listeners: Vec<TcpListener>, plain: 
         }
         Ok(())
     })
-}
-
-fn with_door(listeners: Vec<TcpListener>, door: Door) -> impl Iterator<Item = (TcpListener, Door)> {
-    listeners.into_iter().map(move |listener| (listener, door))
 }

@@ -93,6 +93,8 @@ impl Service {
         let route = found.leaf.route;
         let Run::Identity(handler) = route.run else { return Err(Error::NotFound(NotFound::Path)) };
         trail.operation = route.log_name;
+        // Private endpoints do not come here.
+        let peer = exchange.peer.ok_or(Error::NotFound(NotFound::Path))?;
         let query = parse_query(head.uri.query())?;
         let body = if head.method == Method::POST {
             body::read(body, route.body_limit.min(FORM_MAX), self.body_timeout(route)).await?
@@ -105,7 +107,7 @@ impl Service {
             query,
             headers: head.headers.clone(),
             body,
-            peer: exchange.peer,
+            peer,
             correlation_id: exchange.ids.correlation_id.unwrap_or(exchange.ids.request_id),
         };
         run(handler, call).await
@@ -156,7 +158,9 @@ fn addressed_directly(exchange: &Exchange) -> Result<()> {
     if head.headers.contains_key("x-forwarded-for") {
         return Err(Error::BadParameter(BadParameter::NotAllowed("X-Forwarded-For")));
     }
-    if exchange.peer.is_loopback() && host.is_some_and(|authority| is_loopback(authority.host())) {
+    if exchange.peer.is_some_and(|peer| peer.is_loopback())
+        && host.is_some_and(|authority| is_loopback(authority.host()))
+    {
         Ok(())
     } else {
         Err(Error::BadParameter(BadParameter::Unsupported("Host")))

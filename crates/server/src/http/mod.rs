@@ -4,6 +4,8 @@ mod body;
 pub mod call;
 mod connection;
 mod dispatch;
+mod endpoint;
+mod firewall;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 pub mod handlers;
@@ -14,16 +16,19 @@ mod ids;
 pub mod listen;
 mod login;
 mod path;
+mod proxy_protocol;
 mod render;
 pub mod route;
 mod router;
 pub mod service;
+mod sockets;
 mod trail;
 
 #[cfg(test)]
 mod tests;
 
 pub use listen::{
-    Hold, HttpLimits, ListenAddress, ListenError, ListenSettings, Listeners, OnRuntimeStart, run, run_held,
+    EndpointPlace, Hold, HttpLimits, ListenAddress, ListenEndpoint, ListenError, ListenSettings, Listeners,
+    OnRuntimeStart, run, run_held,
 };
 pub use service::{HttpSettings, Service, ServiceError, ServiceParts};

@@ -24,8 +24,8 @@ pub(super) struct Exchange {
     pub(super) head: Parts,
     /// The two ids.
     pub(super) ids: RequestIds,
-    /// The real peer.
-    pub(super) peer: IpAddr,
+    /// The real peer; none on a Unix or virtual-machine socket.
+    pub(super) peer: Option<IpAddr>,
     /// When the head had come.
     pub(super) started: Instant,
     /// The same as milliseconds since the Unix epoch.
@@ -33,7 +33,7 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(head: Parts, peer: IpAddr) -> Self {
+    pub(super) fn new(head: Parts, peer: Option<IpAddr>) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             ids: RequestIds::new(&head.headers),
@@ -87,7 +87,7 @@ impl Trail {
             status: outcome.status,
             error_code: outcome.error_code,
             duration_us: u64::try_from(exchange.started.elapsed().as_micros()).unwrap_or(u64::MAX),
-            caller_address: Some(exchange.peer),
+            caller_address: exchange.peer,
             who: self.caller.as_ref().map_or(Who::Actor(&Actor::Anonymous), Who::Caller),
             request_id: exchange.ids.request_id,
             correlation_id: exchange.ids.correlation_id,

@@ -64,8 +64,8 @@ pub(crate) fn start(args: DevArgs) -> Result<ExitCode, Failure> {
     logs::check(&log)
         .map_err(|_| Failure::configuration(format!("--log {:?}: expected error, warn, info or debug", log.level)))?;
     // A taken port is said before anything is made.
-    let probe =
-        ListenSettings { tls: ListenAddress::loopback(args.port, "--port"), managed_identity: Vec::new(), workers: 1 };
+    let tls = ListenAddress::loopback(args.port, "--port");
+    let probe = ListenSettings { tls, workers: 1, ..ListenSettings::default() };
     drop(Listeners::bind(&probe)?);
     let folder = std::path::absolute(&args.data)?;
     make_private_folder(&folder)?;

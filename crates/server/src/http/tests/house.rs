@@ -24,7 +24,7 @@ use strongroom_model::limits::BODY_MAX;
 use strongroom_model::{Algorithm, DataAction, KeySpec, PoolName, SecretBytes};
 use strongroom_partition::local::LocalPartitions;
 use strongroom_store::MemoryStore;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
@@ -91,7 +91,7 @@ impl Answer {
         self.json()["error"]["code"].as_str().unwrap().to_owned()
     }
 
-    fn parse(bytes: &[u8]) -> Self {
+    pub(super) fn parse(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {text:?}"));
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
@@ -107,7 +107,10 @@ pub(super) struct House {
     /// The administrator of the pools.
     pub(super) admin: (Uuid, String),
     pub(super) audit: Arc<AuditLog>,
+    pub(super) engine: Arc<Engine>,
     pub(super) client: Arc<ClientConfig>,
+    /// Where private endpoints with addresses are.
+    pub(super) endpoints: Vec<SocketAddr>,
     folder: tempfile::TempDir,
     stop: watch::Sender<bool>,
     workers: Option<JoinHandle<Result<(), crate::http::ListenError>>>,
@@ -123,13 +126,29 @@ impl House {
     }
 
     pub(super) async fn build(limits: HttpLimits, body_timeout: Duration, on_start: OnRuntimeStart) -> Self {
+        Self::listening(limits, body_timeout, on_start, ListenSettings::default()).await
+    }
+
+    /// With private endpoints and proxies.
+    pub(super) async fn on_network(network: ListenSettings) -> Self {
+        Self::listening(HttpLimits::default(), Duration::from_secs(30), Arc::new(|_| {}), network).await
+    }
+
+    pub(super) async fn listening(
+        limits: HttpLimits,
+        body_timeout: Duration,
+        on_start: OnRuntimeStart,
+        network: ListenSettings,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listeners = Listeners::bind(&ListenSettings {
             tls: ListenAddress::loopback(0, "--port"),
             managed_identity: ListenAddress::loopback(0, "--managed-identity-port"),
             workers: 2,
+            ..network
         })
         .unwrap();
+        let endpoints = listeners.endpoint_addresses().to_vec();
         let (address, managed_identity) = (listeners.addresses()[0], listeners.managed_identity_addresses()[0]);
         let audit = Arc::new(open_audit(folder.path().join("audit")));
         let (file, admin, stranger) = directory();
@@ -138,7 +157,7 @@ impl House {
         file.save(&directory).unwrap();
         let identity = identity(&engine, directory, address.port()).await;
         let parts = ServiceParts {
-            engine,
+            engine: Arc::clone(&engine),
             identity,
             audit: Arc::clone(&audit),
             settings: HttpSettings {
@@ -153,7 +172,8 @@ impl House {
         let (tls, client) = certificates();
         let (stop, stopped) = watch::channel(false);
         let workers = std::thread::spawn(move || run(service, listeners, tls, limits, stopped, on_start));
-        Self { address, managed_identity, stranger, admin, audit, client, folder, stop, workers: Some(workers) }
+        let workers = Some(workers);
+        Self { address, managed_identity, stranger, admin, audit, engine, client, endpoints, folder, stop, workers }
     }
 
     /// Asks the workers to stop and waits for them.
@@ -173,13 +193,22 @@ impl House {
 
     pub(super) async fn connect(&self) -> TlsStream<TcpStream> {
         let stream = TcpStream::connect(self.address).await.unwrap();
+        self.secure(stream).await.unwrap()
+    }
+
+    /// TLS on whatever stream.
+    pub(super) async fn secure<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> std::io::Result<TlsStream<S>> {
         let name = ServerName::try_from("demo.managedhsm.localhost").unwrap();
-        TlsConnector::from(Arc::clone(&self.client)).connect(name, stream).await.unwrap()
+        TlsConnector::from(Arc::clone(&self.client)).connect(name, stream).await
     }
 
     /// Sends bytes, and reads until the other end closes.
     pub(super) async fn send(&self, bytes: &[u8]) -> Answer {
-        let mut stream = self.connect().await;
+        self.send_on(self.connect().await, bytes).await
+    }
+
+    /// The same on a stream.
+    pub(super) async fn send_on<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S, bytes: &[u8]) -> Answer {
         // The other end may refuse before it has everything.
         let _sent = stream.write_all(bytes).await;
         let mut answer = Vec::new();
@@ -330,7 +359,9 @@ async fn identity(engine: &Arc<Engine>, directory: PathBuf, port: u16) -> Arc<Id
 }
 
 fn certificates() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
-    let names = ["demo.managedhsm.localhost", "login.localhost"].map(String::from).to_vec();
+    let names = ["demo.managedhsm.localhost", "demo.privatelink.managedhsm.localhost", "login.localhost"]
+        .map(String::from)
+        .to_vec();
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     let certificate = CertificateDer::from(made.cert.der().to_vec());
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());

@@ -8,7 +8,7 @@ fn at(address: SocketAddr, optional: bool) -> ListenAddress {
 }
 
 fn settings(tls: Vec<ListenAddress>) -> ListenSettings {
-    ListenSettings { tls, managed_identity: Vec::new(), workers: 3 }
+    ListenSettings { tls, workers: 3, ..ListenSettings::default() }
 }
 
 #[test]
