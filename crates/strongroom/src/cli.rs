@@ -1,6 +1,6 @@
 //! What can be typed.
 
-use crate::dev::flags::{ClockOffset, HsmFlag, PrincipalName};
+use crate::dev::flags::{ClockOffset, HsmFlag, PrincipalName, UserName};
 use crate::failure::Failure;
 use clap::{Args, Parser, Subcommand};
 use std::os::fd::RawFd;
@@ -90,6 +90,12 @@ pub(crate) struct DevArgs {
     /// One more service principal, without any role. Repeatable
     #[arg(long, value_name = "NAME")]
     pub(crate) principal: Vec<PrincipalName>,
+    /// A person who can sign in, without any role. Repeatable
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Vec<PrincipalName>,
+    /// Other issuers whose tokens count: a TOML file with `[[issuers]]` tables as in the configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) issuers: Option<PathBuf>,
     /// Runtimes of the service [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) runtimes: Option<u16>,
@@ -182,6 +188,26 @@ pub(crate) enum PrincipalCommand {
     Secret {
         /// Whose.
         client_id: Uuid,
+    },
+    /// Add a person and print the object id and a password, which is shown this once.
+    AddUser {
+        /// The user principal name, such as ada@example.org.
+        name: UserName,
+    },
+    /// Give a person a new password, which is shown this once; refresh tokens of the old one end.
+    Password {
+        /// The user principal name.
+        name: UserName,
+    },
+    /// Refuse a principal or group of another issuer, whatever that issuer says.
+    Block {
+        /// As roles are assigned to it.
+        object_id: Uuid,
+    },
+    /// Take it back.
+    Unblock {
+        /// As it was blocked.
+        object_id: Uuid,
     },
     /// Let a principal log in again.
     Enable {

@@ -40,7 +40,7 @@ pub enum ConfigError {
 
 impl ConfigError {
     /// Finds line and setting of the parser's complaint.
-    pub(super) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+    pub(crate) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Self {
         let start = error.span().map_or(0, |span| span.start);
         let before = text.get(..start).unwrap_or_default();
         let line = before.matches('\n').count();

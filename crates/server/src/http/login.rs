@@ -8,11 +8,11 @@ use super::route::{Run, Surface};
 use super::router::Miss;
 use super::service::Service;
 use super::trail::{Exchange, Outcome, Trail, UNKNOWN_OPERATION};
-use crate::identity::IdentityAnswer;
+use crate::identity::{IdentityAnswer, Page};
 use futures_util::FutureExt;
-use http::Method;
 use http::header::{self, HeaderValue};
 use http::uri::Authority;
+use http::{HeaderMap, Method};
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -138,11 +138,33 @@ impl Service {
     fn identity_reply(&self, exchange: &Exchange, answer: IdentityAnswer) -> Reply {
         let mut headers = self.headers.other(&exchange.ids, !answer.body.is_empty());
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(answer.cache_control));
+        if let Some(page) = &answer.page {
+            add_page(&mut headers, page);
+        }
         add_retry_after(&mut headers, answer.retry_after);
         if let Some(challenge) = answer.challenge {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         reply(answer.status, headers, answer.body)
+    }
+}
+
+/// What keeps a page to itself: no scripts, no frames, nothing from elsewhere, no address told to others.
+fn add_page(headers: &mut HeaderMap, page: &Page) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    // Not `no-referrer`: with it browsers hide from us, too, which page a form was on.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+    let texts = [
+        (header::CONTENT_SECURITY_POLICY, Some(&page.policy)),
+        (header::LOCATION, page.location.as_ref()),
+        (header::SET_COOKIE, page.cookie.as_ref()),
+    ];
+    for (name, text) in texts {
+        if let Some(value) = text.and_then(|text| HeaderValue::from_str(text).ok()) {
+            headers.insert(name, value);
+        }
     }
 }
 

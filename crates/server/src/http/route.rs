@@ -222,6 +222,18 @@ pub static PUBLIC_ROUTES: &[Route] = public_routes! {
         => Identity(identity::instance_discovery), because "clients ask it before they have a token; it holds URLs only";
     "UserRealm" "UserRealmGet" Identity GET "{tenant}/userrealm/{user}"
         => Identity(identity::user_realm), because "clients ask it before a login; every name gets the same answer";
+    "Authorize" "AuthorizationPageGet" Identity GET "{tenant}/oauth2/v2.0/authorize"
+        => Identity(identity::authorize), because "whoever signs in has no token yet; it shows a page and keeps nothing";
+    "SignIn" "PersonSignIn" Identity POST "sign-in"
+        => Identity(identity::sign_in), because "the person authenticates in the request itself";
+    "DeviceCode" "DeviceCodeIssue" Identity POST "{tenant}/oauth2/v2.0/devicecode"
+        => Identity(identity::device_code), because "the code is worth nothing until a person signs in for it";
+    "DevicePage" "DevicePageGet" Identity GET "device"
+        => Identity(identity::device_page), because "whoever signs in has no token yet; it shows a page and keeps nothing";
+    "EnterUserCode" "DeviceUserCodeEnter" Identity POST "device"
+        => Identity(identity::enter_user_code), because "the code leads to a sign-in; wrong ones are limited";
+    "Logout" "LogoutPageGet" Identity GET "{tenant}/oauth2/v2.0/logout"
+        => Identity(identity::logout), because "there is no session to end; it shows a page";
     "InstanceMetadataToken" "ManagedIdentityTokenIssue" ManagedIdentity GET "metadata/identity/oauth2/token"
         => Identity(identity::instance_metadata_token), because "being on this machine is the credential: loopback only";
     "AppServiceToken" "ManagedIdentityTokenIssue" ManagedIdentity GET "msi/token"

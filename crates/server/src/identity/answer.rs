@@ -37,10 +37,42 @@ pub struct ManagedRequest<'a> {
     pub correlation_id: Uuid,
 }
 
-/// An answer of an identity endpoint: JSON in every case.
+/// A request to a page, or from one.
+pub struct PageRequest<'a> {
+    /// The first part of the path, where it is a tenant.
+    pub tenant: Option<&'a str>,
+    /// The decoded query.
+    pub query: &'a [(String, String)],
+    /// The header; must be a form where there is a body.
+    pub content_type: Option<&'a str>,
+    /// `Cookie`
+    pub cookies: Option<&'a str>,
+    /// `Sec-Fetch-Site`: whether the browser says that another site's page sent it.
+    pub fetch_site: Option<&'a str>,
+    /// The form.
+    pub body: &'a [u8],
+    /// The real peer.
+    pub peer: IpAddr,
+    /// `client-request-id` when it is a GUID, else the request's id.
+    pub correlation_id: Uuid,
+}
+
+/// What an answer to a browser has besides its HTML.
+pub struct Page {
+    /// `Content-Security-Policy`
+    pub policy: String,
+    /// `Location`, with status 303.
+    pub location: Option<String>,
+    /// `Set-Cookie`
+    pub cookie: Option<String>,
+}
+
+/// An answer of an identity endpoint: JSON, or a page.
 pub struct IdentityAnswer {
-    /// 200, 400, 401, 429 or 503.
+    /// 200, 303, 400, 401, 429 or 503.
     pub status: u16,
+    /// HTML for a browser; JSON without it.
+    pub page: Option<Page>,
     /// The body; holds tokens, wiped when it has been sent.
     pub body: Zeroizing<Vec<u8>>,
     /// `Retry-After`, in seconds.
@@ -63,6 +95,7 @@ impl IdentityAnswer {
     pub(super) fn of(body: Zeroizing<Vec<u8>>, cache_control: &'static str) -> Self {
         Self {
             status: 200,
+            page: None,
             body,
             retry_after: None,
             cache_control,

@@ -1,6 +1,6 @@
 //! The form of a token request; what may be secret in it is wiped.
 
-use super::answer::TokenRequest;
+use super::answer::{PageRequest, TokenRequest};
 use super::jwt::parse_guid;
 use super::refusal::Refusal;
 use base64::Engine as _;
@@ -24,6 +24,10 @@ pub(super) struct Form {
     pub(super) username: Field,
     pub(super) password: Field,
     pub(super) refresh_token: Field,
+    pub(super) code: Field,
+    pub(super) redirect_uri: Field,
+    pub(super) code_verifier: Field,
+    pub(super) device_code: Field,
     claims: Field,
     client_info: Field,
 }
@@ -41,8 +45,7 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 impl Form {
     /// Parses the body; empty parameters count as not given (RFC 6749 3.1).
     pub(super) fn parse(request: &TokenRequest<'_>) -> Result<Self, Refusal> {
-        let media_type = request.content_type.and_then(|t| t.split(';').next()).unwrap_or_default().trim();
-        if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        if !is_form(request.content_type) {
             return Err(Refusal::NotAForm);
         }
         let mut form = Self::default();
@@ -66,6 +69,11 @@ impl Form {
         Ok(form)
     }
 
+    /// One that asks for a scope and nothing else.
+    pub(super) fn of_scope(scope: &str) -> Self {
+        Self { scope: Some(Zeroizing::new(scope.to_owned())), ..Self::default() }
+    }
+
     fn field(&mut self, name: &str) -> Option<&mut Field> {
         Some(match name {
             "grant_type" => &mut self.grant_type,
@@ -78,6 +86,10 @@ impl Form {
             "username" => &mut self.username,
             "password" => &mut self.password,
             "refresh_token" => &mut self.refresh_token,
+            "code" => &mut self.code,
+            "redirect_uri" => &mut self.redirect_uri,
+            "code_verifier" => &mut self.code_verifier,
+            "device_code" => &mut self.device_code,
             "claims" => &mut self.claims,
             "client_info" => &mut self.client_info,
             _ => return None,
@@ -114,6 +126,55 @@ impl Form {
     /// Whether the client asked for `client_info`.
     pub(super) fn wants_client_info(&self) -> bool {
         self.client_info.as_ref().is_some_and(|v| v.as_str() == "1")
+    }
+}
+
+fn is_form(content_type: Option<&str>) -> bool {
+    let media_type = content_type.and_then(|t| t.split(';').next()).unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+/// Parameters by name, each given once; wiped when they are dropped.
+pub(super) struct Fields(Vec<(Zeroizing<String>, Zeroizing<String>)>);
+
+impl Fields {
+    /// Of a query.
+    pub(super) fn of_query(query: &[(String, String)]) -> Result<Self, Refusal> {
+        let fields = query.iter().map(|(n, v)| (Zeroizing::new(n.clone()), Zeroizing::new(v.clone()))).collect();
+        Self(fields).checked()
+    }
+
+    /// Of a program's form.
+    pub(super) fn of_form(request: &PageRequest<'_>) -> Result<Self, Refusal> {
+        if !is_form(request.content_type) {
+            return Err(Refusal::NotAForm);
+        }
+        let fields = form_urlencoded::parse(request.body)
+            .map(|(n, v)| (Zeroizing::new(n.into_owned()), Zeroizing::new(v.into_owned())));
+        Self(fields.collect()).checked()
+    }
+
+    /// Of a form on a page of ours: a browser that knows tells whether another site sent it.
+    pub(super) fn of_page(request: &PageRequest<'_>) -> Result<Self, Refusal> {
+        if request.fetch_site.is_some_and(|site| site != "same-origin") {
+            return Err(Refusal::StalePage);
+        }
+        Self::of_form(request)
+    }
+
+    /// RFC 6749 3.1: a parameter stands once; an empty one counts as not given.
+    fn checked(self) -> Result<Self, Refusal> {
+        let twice = self.0.iter().enumerate().any(|(i, (name, _))| self.0.iter().take(i).any(|(n, _)| n == name));
+        if twice { Err(Refusal::TwiceGiven) } else { Ok(self) }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, v)| n.as_str() == name && !v.is_empty()).map(|(_, v)| v.as_str())
+    }
+
+    /// The password, in memory of its own.
+    pub(super) fn password(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.get("password").unwrap_or_default().to_owned())
     }
 }
 

@@ -9,6 +9,7 @@ use super::mint::{LIFETIME_TOLD, REFRESH_AUDIENCE, Subject, fingerprint, secret_
 use super::password::PasswordHash;
 use super::refusal::Refusal;
 use super::service::Identity;
+use super::sign_in::SignedIn;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
@@ -58,13 +59,20 @@ struct ClientInfo {
     utid: Uuid,
 }
 
+/// The form of a device's poll (RFC 8628 3.4).
+const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+/// Lengths of a `code_verifier` (RFC 7636 4.1).
+const VERIFIER_LENGTH: std::ops::RangeInclusive<usize> = 43..=128;
+
 /// What is asked for.
-struct Wanted {
+pub(super) struct Wanted {
     audience: String,
     continuous: bool,
     client_info: bool,
     id_token: bool,
     refresh_token: bool,
+    /// For the ID token: what the authorization request said.
+    nonce: Option<String>,
 }
 
 impl Identity {
@@ -89,6 +97,9 @@ impl Identity {
         let grant_type = form.grant_type.take().ok_or(Refusal::MissingGrantType)?;
         match grant_type.as_str() {
             "client_credentials" => self.client_credentials(form, request.peer).await,
+            "authorization_code" => self.authorization_code(form, request.peer).await,
+            // The second is what Azure's first clients send.
+            DEVICE_CODE | "device_code" => self.redeem_device_code(form, request.peer).await,
             "password" => self.password(form, request.peer).await,
             "refresh_token" => self.refresh(form, request.peer).await,
             _ => Err(Refusal::GrantType),
@@ -122,6 +133,65 @@ impl Identity {
         let name = user.name.as_deref();
         let subject = Subject { object_id: user.object_id, client_id, member, name, proof };
         self.answer_with_tokens(&subject, &wanted, Some(&hash), now).await
+    }
+
+    async fn authorization_code(&self, mut form: Form, peer: IpAddr) -> Result<IdentityAnswer, Refusal> {
+        let now = self.now();
+        let (client_id, proof) = self.user_client(&mut form, peer, now)?;
+        let (Some(code), Some(redirect_uri), Some(verifier)) =
+            (form.code.take(), form.redirect_uri.take(), form.code_verifier.take())
+        else {
+            return Err(Refusal::MissingCode);
+        };
+        let code = self.sign_ins().codes.redeem(&code, now)?;
+        if code.client_id != client_id || code.redirect_uri != *redirect_uri {
+            return Err(Refusal::BadCode);
+        }
+        let sound = VERIFIER_LENGTH.contains(&verifier.len())
+            && verifier.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
+        if !sound || URL_SAFE_NO_PAD.encode(sha256_of(verifier.as_bytes())) != code.code_challenge {
+            return Err(Refusal::WrongVerifier);
+        }
+        let mut wanted = self.wanted_of_person(form, &code.scope)?;
+        wanted.nonce = code.nonce;
+        self.answer_person(&code.who, client_id, proof, &wanted, now).await
+    }
+
+    async fn redeem_device_code(&self, mut form: Form, peer: IpAddr) -> Result<IdentityAnswer, Refusal> {
+        let now = self.now();
+        let (client_id, proof) = self.user_client(&mut form, peer, now)?;
+        let code = form.device_code.take().ok_or(Refusal::MissingDeviceCode)?;
+        let (device, who) = self.sign_ins().devices.poll(&code, client_id, now)?;
+        let wanted = self.wanted_of_person(form, &device.scope)?;
+        self.answer_person(&who, client_id, proof, &wanted, now).await
+    }
+
+    /// The request may name the scope again; it is the one that the person signed in for.
+    fn wanted_of_person(&self, mut form: Form, signed_in_for: &str) -> Result<Wanted, Refusal> {
+        let first = self.wanted(&Form::of_scope(signed_in_for), true)?;
+        if form.scope.is_none() && form.resource.is_none() {
+            form.scope = Some(Zeroizing::new(signed_in_for.to_owned()));
+        }
+        let wanted = self.wanted(&form, true)?;
+        let same = without_slash(&wanted.audience) == without_slash(&first.audience);
+        if same { Ok(wanted) } else { Err(Refusal::BadCode) }
+    }
+
+    /// Tokens for who signed in a moment ago, if the directory still has them so.
+    async fn answer_person(
+        &self,
+        who: &SignedIn,
+        client_id: Uuid,
+        proof: &'static str,
+        wanted: &Wanted,
+        now: Timestamp,
+    ) -> Result<IdentityAnswer, Refusal> {
+        let state = self.state();
+        let member = state.directory.member(who.object_id).filter(|m| m.enabled).ok_or(Refusal::AccountChanged)?;
+        let user = member.user_name.as_deref().and_then(|name| state.directory.user(name));
+        let user = user.filter(|u| u.password.as_ref() == Some(&who.password)).ok_or(Refusal::AccountChanged)?;
+        let subject = Subject { object_id: who.object_id, client_id, member, name: user.name.as_deref(), proof };
+        self.answer_with_tokens(&subject, wanted, Some(&who.password), now).await
     }
 
     async fn refresh(&self, mut form: Form, peer: IpAddr) -> Result<IdentityAnswer, Refusal> {
@@ -201,7 +271,7 @@ impl Identity {
     }
 
     /// The user's hash, when the password is right. An unknown user costs as much as a wrong password.
-    async fn check_password(
+    pub(super) async fn check_password(
         &self,
         user_name: &str,
         password: Zeroizing<String>,
@@ -240,7 +310,7 @@ impl Identity {
     }
 
     /// Reads `scope` (v2.0) or `resource` (v1.0).
-    fn wanted(&self, form: &Form, for_user: bool) -> Result<Wanted, Refusal> {
+    pub(super) fn wanted(&self, form: &Form, for_user: bool) -> Result<Wanted, Refusal> {
         let scope = form.scope.as_deref().map_or("", String::as_str);
         let mut resources = scope.split_ascii_whitespace().filter(|s| !OPENID_SCOPES.contains(s));
         let audience = match (resources.next(), form.resource.as_deref()) {
@@ -264,6 +334,7 @@ impl Identity {
             client_info: form.wants_client_info(),
             id_token: has("openid"),
             refresh_token: has("offline_access"),
+            nonce: None,
         })
     }
 
@@ -282,7 +353,7 @@ impl Identity {
         now: Timestamp,
     ) -> Result<IdentityAnswer, Refusal> {
         let access = self.access_token(subject, &wanted.audience, wanted.continuous, now).await?;
-        let id = if wanted.id_token { Some(self.id_token(subject, now).await?) } else { None };
+        let id = if wanted.id_token { Some(self.id_token(subject, wanted.nonce.as_deref(), now).await?) } else { None };
         let refresh = match password {
             Some(hash) if wanted.refresh_token => Some(self.refresh_token(subject, &hash.to_string(), now).await?),
             Some(_) | None => None,

@@ -92,6 +92,8 @@ struct IdClaims<'a> {
     preferred_username: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -129,12 +131,18 @@ impl Identity {
     }
 
     /// An OpenID Connect ID token: it tells the client who logged in.
-    pub(super) async fn id_token(&self, subject: &Subject<'_>, now: Timestamp) -> Result<Signed, Refusal> {
+    pub(super) async fn id_token(
+        &self,
+        subject: &Subject<'_>,
+        nonce: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Signed, Refusal> {
         let client = subject.client_id.to_string();
         let claims = IdClaims {
             common: self.common(subject, &client, now, LIFETIME)?,
             preferred_username: subject.member.user_name.as_deref(),
             name: subject.name,
+            nonce,
         };
         self.signed(&claims).await
     }

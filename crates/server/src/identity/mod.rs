@@ -23,12 +23,13 @@ mod problem;
 mod refusal;
 mod service;
 pub mod settings;
+mod sign_in;
 mod signer;
 #[cfg(test)]
 mod tests;
 mod validate;
 
-pub use answer::{IdentityAnswer, ManagedRequest, TokenRequest};
+pub use answer::{IdentityAnswer, ManagedRequest, Page, PageRequest, TokenRequest};
 pub use endpoints::{Endpoints, Resource};
 pub use file::FileError;
 pub use problem::{DirectoryProblem, IdentityError};

@@ -12,7 +12,7 @@ pub(super) struct RefusalRow {
     pub(super) status: u16,
     pub(super) error: &'static str,
     pub(super) number: u32,
-    text: &'static str,
+    pub(super) text: &'static str,
 }
 
 macro_rules! refusals {
@@ -43,7 +43,8 @@ refusals! {
     MissingUser = 400, "invalid_request", 900144, "The request body must contain 'username' and 'password'.";
     MissingRefreshToken = 400, "invalid_request", 900144, "The request body must contain the parameter 'refresh_token'.";
     GrantType = 400, "unsupported_grant_type", 70003,
-        "The grant_type must be 'client_credentials', 'password' or 'refresh_token'.";
+        "The grant_type must be 'client_credentials', 'authorization_code', 'password', 'refresh_token' or \
+         'urn:ietf:params:oauth:grant-type:device_code'.";
     NoCredential = 401, "invalid_client", 7000218, "The request must contain 'client_secret' or 'client_assertion'.";
     TwoCredentials = 400, "invalid_request", 90023, "The request must contain one client credential only.";
     WrongSecret = 401, "invalid_client", 7000215,
@@ -64,6 +65,32 @@ refusals! {
     UserDisabled = 400, "invalid_grant", 50057, "The user account is disabled.";
     StaleRefreshToken = 400, "invalid_grant", 70008,
         "The refresh token is not valid, has expired, or the user's password or account was changed.";
+    MissingCode = 400, "invalid_request", 900144,
+        "The request body must contain 'code', 'redirect_uri' and 'code_verifier'.";
+    MissingDeviceCode = 400, "invalid_request", 900144, "The request body must contain the parameter 'device_code'.";
+    BadCode = 400, "invalid_grant", 70000,
+        "The authorization code is not valid, has expired, was used before, or was issued to another client, redirect_uri or scope.";
+    WrongVerifier = 400, "invalid_grant", 50148, "The code_verifier does not match the code_challenge of the authorization request.";
+    AccountChanged = 400, "invalid_grant", 50173, "The user's account or password was changed since the sign-in: sign in again.";
+    AuthorizationPending = 400, "authorization_pending", 70016, "The person has not finished signing in yet: ask again.";
+    SlowDown = 400, "slow_down", 70016, "The device asks too often: wait five seconds longer between two requests.";
+    AuthorizationDeclined = 400, "authorization_declined", 70017, "The person declined to sign in.";
+    BadDeviceCode = 400, "bad_verification_code", 70018,
+        "The device_code is not known, was used before, or was issued to another client.";
+    ExpiredDeviceCode = 400, "expired_token", 70020, "The device_code has expired: ask for a new one.";
+    WrongUserCode = 400, "bad_verification_code", 70018, "There is no such code, or it has expired. Check what the device shows.";
+    RedirectUri = 400, "invalid_request", 50011,
+        "The redirect_uri must be http://localhost, http://127.0.0.1 or http://[::1], with any port and path and nothing else.";
+    ResponseType = 400, "unsupported_response_type", 700054, "The response_type must be 'code'.";
+    ResponseMode = 400, "invalid_request", 90023, "The response_mode must be 'query', 'fragment' or 'form_post'.";
+    RequestObject = 400, "request_not_supported", 90023, "Request objects ('request', 'request_uri') are not supported.";
+    MissingChallenge = 400, "invalid_request", 9002325,
+        "Proof Key for Code Exchange is required: send a code_challenge with code_challenge_method=S256.";
+    LoginRequired = 400, "login_required", 50058, "Nobody is signed in here: the sign-in needs a page (prompt=none was asked for).";
+    SignInCancelled = 400, "access_denied", 65004, "The person cancelled the sign-in.";
+    StalePage = 400, "invalid_request", 165000,
+        "The page is too old, comes from another browser or site, or was used before: start the sign-in again in the program.";
+    TooLong = 400, "invalid_request", 90015, "A parameter is too long: scope, state and nonce may have 2048 bytes.";
     TooManyAttempts = 429, "temporarily_unavailable", 90055, "Too many failing attempts: wait a minute.";
     Busy = 429, "temporarily_unavailable", 90055, "Too many logins at the same time: try again.";
     Unavailable = 503, "temporarily_unavailable", 90033, "The issuer's key cannot be used now: try again.";
@@ -74,13 +101,28 @@ refusals! {
 }
 
 impl Refusal {
+    /// `AADSTS…`
+    pub(super) fn code(self) -> String {
+        format!("AADSTS{}", self.row().number)
+    }
+
+    /// Code and text, where there is no JSON to put the rest into.
+    pub(super) fn description(self) -> String {
+        format!("{}: {}", self.code(), self.row().text)
+    }
+
+    /// Seconds to wait.
+    pub(super) fn retry_after(self) -> Option<u32> {
+        (self.row().status == 429).then_some(RETRY_AFTER)
+    }
+
     /// The answer, in the issuer's JSON.
     pub(super) fn answer(self, now: Timestamp, correlation_id: Uuid) -> IdentityAnswer {
         let row = self.row();
         let trace_id = Uuid::new_v4();
         let moment = jiff::Timestamp::from_second(now.0).unwrap_or_default();
         let timestamp = moment.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
-        let code = format!("AADSTS{}", row.number);
+        let code = self.code();
         let body = Body {
             error: row.error,
             error_description: format!(
@@ -95,7 +137,7 @@ impl Refusal {
         let body = Zeroizing::new(serde_json::to_vec(&body).unwrap_or_default());
         IdentityAnswer {
             status: row.status,
-            retry_after: (row.status == 429).then_some(RETRY_AFTER),
+            retry_after: self.retry_after(),
             error_code: code,
             ..IdentityAnswer::of(body, "no-store")
         }

@@ -8,6 +8,7 @@ use super::issuers::{External, Followed, IssuerKey, KeysError};
 use super::jwt::{LEEWAY, VerifyingKey, rsa_thumbprint};
 use super::problem::IdentityError;
 use super::settings::{IdentitySettings, IssuerSettings};
+use super::sign_in::SignIn;
 use super::signer::SystemSigner;
 use super::validate::{Principals, State, TokenCache, TrustedIssuer, issuer_of_unknown_key};
 use arc_swap::ArcSwap;
@@ -56,6 +57,7 @@ pub struct Identity {
     client_attempts: Attempts<(Uuid, IpAddr)>,
     user_attempts: Attempts<([u8; 32], Option<IpAddr>)>,
     hashing: Arc<Semaphore>,
+    sign_in: SignIn,
 }
 
 impl Identity {
@@ -94,6 +96,7 @@ impl Identity {
             client_attempts: Attempts::new(),
             user_attempts: Attempts::new(),
             hashing: Arc::new(Semaphore::new(HASHING_MAX)),
+            sign_in: SignIn::new()?,
             settings,
             clock,
             signer,
@@ -317,6 +320,10 @@ impl Identity {
 
     pub(super) fn user_attempts(&self) -> &Attempts<([u8; 32], Option<IpAddr>)> {
         &self.user_attempts
+    }
+
+    pub(super) fn sign_ins(&self) -> &SignIn {
+        &self.sign_in
     }
 
     pub(super) fn hashing(&self) -> Arc<Semaphore> {

@@ -3,7 +3,7 @@
 use super::directory::sha256_of;
 use super::file::{read_private, replace};
 pub use super::issuers::settings::{
-    AudienceSettings, ClaimSettings, IssuerSettings, ObjectIds, TokenAlgorithm, outgoing_ports,
+    AudienceSettings, ClaimSettings, IssuerSettings, ObjectIds, TokenAlgorithm, load_issuers, outgoing_ports,
 };
 pub(crate) use super::issuers::settings::{is_authority, issuers_problem};
 use super::password::PasswordHash;
@@ -27,7 +27,7 @@ pub struct IdentitySettings {
     /// Resource URLs that tokens may be asked for besides those of this installation's own services.
     #[serde(default)]
     pub additional_audiences: Vec<String>,
-    /// Client ids of programs that may log users in by password without being registered: the az CLI and Azure PowerShell
+    /// Client ids of programs that may sign people in without a credential of their own: the az CLI and Azure PowerShell
     /// unless given.
     #[serde(default = "default_public_clients")]
     pub public_clients: Vec<Uuid>,
@@ -44,10 +44,19 @@ pub struct IdentitySettings {
     pub challenge_authority: Option<String>,
 }
 
+/// Programs that many people have, by the client ids that Azure gave them.
+const KNOWN_CLIENTS: &[(Uuid, &str)] = &[
+    (Uuid::from_u128(0x04b0_7795_8ddb_461a_bbee_02f9_e1bf_7b46), "Azure CLI"),
+    (Uuid::from_u128(0x1950_a258_227b_4e31_a9cf_7174_9594_5fc2), "Azure PowerShell"),
+];
+
 fn default_public_clients() -> Vec<Uuid> {
-    const AZ_CLI: Uuid = Uuid::from_u128(0x04b0_7795_8ddb_461a_bbee_02f9_e1bf_7b46);
-    const POWERSHELL: Uuid = Uuid::from_u128(0x1950_a258_227b_4e31_a9cf_7174_9594_5fc2);
-    vec![AZ_CLI, POWERSHELL]
+    KNOWN_CLIENTS.iter().map(|(id, _)| *id).collect()
+}
+
+/// A known program's name.
+pub(super) fn client_name(client_id: Uuid) -> Option<&'static str> {
+    KNOWN_CLIENTS.iter().find(|(id, _)| *id == client_id).map(|(_, name)| *name)
 }
 
 /// The directory file as written.

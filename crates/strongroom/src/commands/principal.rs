@@ -1,12 +1,14 @@
 //! `strongroom principal`: edits the directory file; the running service takes it over within a second.
 
-use crate::dev::flags::PrincipalName;
+use crate::dev::flags::{PrincipalName, UserName};
 use crate::failure::Failure;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use strongroom_model::SecretBytes;
-use strongroom_server::identity::settings::{Application, ApplicationSecret, DirectoryFile, generate_secret};
+use strongroom_server::identity::settings::{
+    Application, ApplicationSecret, Blocked, DirectoryFile, User, generate_secret, hash_password,
+};
 use uuid::Uuid;
 
 /// Adds a service principal; a directory that is not there yet is begun.
@@ -24,7 +26,62 @@ pub(crate) fn add(path: &Path, name: &PrincipalName) -> Result<ExitCode, Failure
     directory.applications.push(application);
     directory.save(path)?;
     let _closed = writeln!(io::stdout().lock(), "client id      {client_id}\nobject id      {object_id}");
-    Ok(show_secret(&secret))
+    Ok(show_secret("client secret  ", &secret))
+}
+
+/// Adds a person; a directory that is not there yet is begun.
+pub(crate) fn add_user(path: &Path, name: &UserName) -> Result<ExitCode, Failure> {
+    let mut directory = if path.exists() { DirectoryFile::load(path)? } else { DirectoryFile::default() };
+    if directory.users.iter().any(|u| u.user_name.eq_ignore_ascii_case(name.as_str())) {
+        return Err(Failure::configuration(format!("{}: there is a user {:?} already", path.display(), name.as_str())));
+    }
+    let (password, _) = generate_secret()?;
+    let user = User {
+        user_name: name.as_str().into(),
+        name: None,
+        object_id: Uuid::new_v4(),
+        password: Some(hash_password(&password)?),
+        enabled: true,
+    };
+    let object_id = user.object_id;
+    directory.users.push(user);
+    directory.save(path)?;
+    let _closed = writeln!(io::stdout().lock(), "object id      {object_id}");
+    Ok(show_secret("password       ", &password))
+}
+
+/// Gives a person a new password.
+pub(crate) fn new_password(path: &Path, name: &UserName) -> Result<ExitCode, Failure> {
+    let mut directory = DirectoryFile::load(path)?;
+    let user = directory.users.iter_mut().find(|u| u.user_name.eq_ignore_ascii_case(name.as_str()));
+    let user = user
+        .ok_or_else(|| Failure::configuration(format!("{}: there is no user {:?}", path.display(), name.as_str())))?;
+    let (password, _) = generate_secret()?;
+    user.password = Some(hash_password(&password)?);
+    directory.save(path)?;
+    Ok(show_secret("password       ", &password))
+}
+
+/// Refuses a principal or group of another issuer; to do it twice changes nothing.
+pub(crate) fn block(path: &Path, object_id: Uuid) -> Result<ExitCode, Failure> {
+    let mut directory = if path.exists() { DirectoryFile::load(path)? } else { DirectoryFile::default() };
+    if !directory.blocked.iter().any(|b| b.object_id == object_id) {
+        directory.blocked.push(Blocked { object_id, reason: None });
+        directory.save(path)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes that back.
+pub(crate) fn unblock(path: &Path, object_id: Uuid) -> Result<ExitCode, Failure> {
+    let mut directory = DirectoryFile::load(path)?;
+    let before = directory.blocked.len();
+    directory.blocked.retain(|b| b.object_id != object_id);
+    if directory.blocked.len() == before {
+        return Err(nobody(path, object_id));
+    }
+    directory.save(path)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Gives one more secret.
@@ -35,14 +92,14 @@ pub(crate) fn new_secret(path: &Path, client_id: Uuid) -> Result<ExitCode, Failu
     let (secret, sha256) = generate_secret()?;
     application.secrets.push(ApplicationSecret { sha256, expires: None, description: None });
     directory.save(path)?;
-    Ok(show_secret(&secret))
+    Ok(show_secret("client secret  ", &secret))
 }
 
 /// The secret goes to the terminal and nowhere else.
-fn show_secret(secret: &SecretBytes) -> ExitCode {
+fn show_secret(label: &str, secret: &SecretBytes) -> ExitCode {
     let mut out = io::stdout().lock();
     let _closed = out
-        .write_all(b"client secret  ")
+        .write_all(label.as_bytes())
         .and_then(|()| out.write_all(secret.expose()))
         .and_then(|()| out.write_all(b"\n"));
     ExitCode::SUCCESS
@@ -71,6 +128,9 @@ fn write_list(out: &mut impl Write, directory: &DirectoryFile) -> io::Result<()>
     }
     for g in &directory.groups {
         writeln!(out, "group             {}  object id {}{}", g.name, g.object_id, state(g.enabled))?;
+    }
+    for b in &directory.blocked {
+        writeln!(out, "blocked           object id {}  {}", b.object_id, b.reason.as_deref().unwrap_or_default())?;
     }
     Ok(())
 }

@@ -45,6 +45,12 @@ pub(crate) fn variables(config: &ServiceConfig, state: &DevState, ca: &Path) -> 
     for principal in &state.principals {
         add_principal(&mut add, principal);
     }
+    for user in &state.users {
+        let prefix = format!("STRONGROOM_USER_{}", upper(&user.name));
+        add(&format!("{prefix}_NAME"), user.user_name.clone());
+        add(&format!("{prefix}_PASSWORD"), text(&user.password));
+        add(&format!("{prefix}_OBJECT_ID"), user.object_id.to_string());
+    }
     all
 }
 

@@ -69,10 +69,45 @@ impl FromStr for PrincipalName {
     }
 }
 
+/// A user principal name: a name, `@`, a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UserName(String);
+
+/// Longest such name.
+const USER_NAME_MAX: usize = 113;
+
+impl UserName {
+    /// The name.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for UserName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        let fits = text.len() <= USER_NAME_MAX
+            && text.split_once('@').is_some_and(|(name, domain)| {
+                !name.is_empty() && !domain.is_empty() && name.bytes().chain(domain.bytes()).all(plain)
+            });
+        if fits { Ok(Self(text.into())) } else { Err("expected a name such as ada@example.org") }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_user_name_has_a_domain() {
+        assert!("ada.l@example.org".parse::<UserName>().is_ok());
+        for bad in ["", "ada", "@example.org", "ada@", "a@b@c", "a b@c", "a/b@c", &format!("a@{}", "b".repeat(112))] {
+            assert!(bad.parse::<UserName>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn an_hsm_is_a_name_and_perhaps_inactive() {

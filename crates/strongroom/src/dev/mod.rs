@@ -23,7 +23,7 @@ use strongroom_server::config::{
     default_runtimes, is_domain, logs, make_private_folder,
 };
 use strongroom_server::http::{ListenAddress, ListenSettings, Listeners};
-use strongroom_server::identity::settings::IdentitySettings;
+use strongroom_server::identity::settings::{IdentitySettings, load_issuers};
 use strongroom_server::tls::TlsSettings;
 
 /// The managed HSM when none is asked for.
@@ -74,9 +74,13 @@ pub(crate) fn start(args: DevArgs) -> Result<ExitCode, Failure> {
     let mut state = DevState::load_or_make(&layout.state)?;
     state.managed_identity_port = free_port(state.managed_identity_port, args.port)?;
     state.add_principals(&args.principal)?;
+    state.add_users(&args.user, &args.domain)?;
     state.save(&layout.state)?;
     state.write_directory(&layout.directory)?;
-    let config = service_config(args.domain, args.port, pools, log, &layout, &state)?;
+    let mut config = service_config(args.domain, args.port, pools, log, &layout, &state)?;
+    if let Some(path) = &args.issuers {
+        config.identity.issuers = load_issuers(path)?;
+    }
     let config = ServiceConfig {
         started_ms,
         cache: cache(args.cache_keys, args.cache_store_mib),

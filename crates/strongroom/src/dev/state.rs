@@ -7,7 +7,7 @@ use std::path::Path;
 use strongroom_model::SecretBytes;
 use strongroom_server::config::{read_private, write_private};
 use strongroom_server::identity::settings::{
-    Application, ApplicationSecret, DirectoryFile, ManagedIdentity, generate_secret,
+    Application, ApplicationSecret, DirectoryFile, ManagedIdentity, User, generate_secret, hash_password,
 };
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -26,6 +26,8 @@ pub(crate) struct DevState {
     pub(crate) principal: DevPrincipal,
     #[serde(default)]
     pub(crate) principals: Vec<DevPrincipal>,
+    #[serde(default)]
+    pub(crate) users: Vec<DevUser>,
     pub(crate) managed_identity: DevIdentity,
     pub(crate) managed_identity_port: u16,
     #[serde(with = "text")]
@@ -41,6 +43,17 @@ pub(crate) struct DevPrincipal {
     pub(crate) object_id: Uuid,
     #[serde(with = "text")]
     pub(crate) client_secret: SecretBytes,
+}
+
+/// A person with the password.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DevUser {
+    pub(crate) name: String,
+    pub(crate) user_name: String,
+    pub(crate) object_id: Uuid,
+    #[serde(with = "text")]
+    pub(crate) password: SecretBytes,
 }
 
 /// The managed identity.
@@ -75,6 +88,7 @@ impl DevState {
             subscription_id: Uuid::new_v4(),
             principal: DevPrincipal::make(MAIN)?,
             principals: Vec::new(),
+            users: Vec::new(),
             managed_identity: DevIdentity { client_id: Uuid::new_v4(), object_id: Uuid::new_v4() },
             managed_identity_port: 0,
             identity_header: generate_secret()?.0,
@@ -96,6 +110,19 @@ impl DevState {
         Ok(())
     }
 
+    /// Adds the people who are not there yet, as `NAME@DOMAIN`.
+    pub(crate) fn add_users(&mut self, names: &[PrincipalName], domain: &str) -> Result<(), Failure> {
+        for name in names {
+            if !self.users.iter().any(|u| u.name.eq_ignore_ascii_case(name.as_str())) {
+                let (password, _) = generate_secret()?;
+                let user_name = format!("{}@{}", name.as_str(), domain.to_ascii_lowercase());
+                let object_id = Uuid::new_v4();
+                self.users.push(DevUser { name: name.as_str().into(), user_name, object_id, password });
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the file, unless it says all this already: a write waits for the disk.
     pub(crate) fn save(&self, path: &Path) -> Result<(), Failure> {
         let json = Zeroizing::new(serde_json::to_vec_pretty(self)?);
@@ -112,6 +139,12 @@ impl DevState {
         for principal in std::iter::once(&self.principal).chain(&self.principals) {
             if !directory.applications.iter().any(|a| a.client_id == principal.client_id) {
                 directory.applications.push(principal.application());
+                changed = true;
+            }
+        }
+        for user in &self.users {
+            if !directory.users.iter().any(|u| u.object_id == user.object_id) {
+                directory.users.push(user.entry()?);
                 changed = true;
             }
         }
@@ -154,6 +187,18 @@ impl DevPrincipal {
             certificates: Vec::new(),
             federated_credentials: Vec::new(),
         }
+    }
+}
+
+impl DevUser {
+    fn entry(&self) -> Result<User, Failure> {
+        Ok(User {
+            user_name: self.user_name.clone(),
+            name: Some(self.name.clone()),
+            object_id: self.object_id,
+            password: Some(hash_password(&self.password)?),
+            enabled: true,
+        })
     }
 }
 

@@ -57,6 +57,12 @@ impl Welcome<'_> {
             out.write_all(principal.client_secret.expose())?;
             writeln!(out, "\n    object id       {}", principal.object_id)?;
         }
+        for user in &state.users {
+            writeln!(out, "  user {STRONG}{}{STRONG:#}", user.user_name)?;
+            out.write_all(b"    password        ")?;
+            out.write_all(user.password.expose())?;
+            writeln!(out, "\n    object id       {}", user.object_id)?;
+        }
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! From the login host's and the managed-identity listener's requests to identity's functions, and nothing else.
 
-use crate::identity::{Identity, IdentityAnswer, ManagedRequest, TokenRequest};
+use crate::identity::{Identity, IdentityAnswer, ManagedRequest, PageRequest, TokenRequest};
 use http::{HeaderMap, header};
 use std::future::Future;
 use std::net::IpAddr;
@@ -41,6 +41,19 @@ impl IdentityCall {
     /// The text of a header; one that is not visible ASCII counts as an empty one, so that it is not taken for missing.
     fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap_or(""))
+    }
+
+    fn page(&self) -> PageRequest<'_> {
+        PageRequest {
+            tenant: self.params.iter().find(|(n, _)| *n == "tenant").map(|(_, v)| v.as_str()),
+            query: &self.query,
+            content_type: self.header(header::CONTENT_TYPE),
+            cookies: self.header(header::COOKIE),
+            fetch_site: self.header("sec-fetch-site"),
+            body: self.body.expose(),
+            peer: self.peer,
+            correlation_id: self.correlation_id,
+        }
     }
 
     fn managed(&self) -> ManagedRequest<'_> {
@@ -97,4 +110,34 @@ pub fn instance_metadata_token(call: IdentityCall) -> IdentityFuture {
 /// `GET /msi/token`
 pub fn app_service_token(call: IdentityCall) -> IdentityFuture {
     Box::pin(async move { call.identity.app_service_token(call.managed()).await })
+}
+
+/// `GET /{tenant}/oauth2/v2.0/authorize`
+pub fn authorize(call: IdentityCall) -> IdentityFuture {
+    Box::pin(async move { call.identity.authorize(&call.page()) })
+}
+
+/// `POST /sign-in`
+pub fn sign_in(call: IdentityCall) -> IdentityFuture {
+    Box::pin(async move { call.identity.sign_in(&call.page()).await })
+}
+
+/// `POST /{tenant}/oauth2/v2.0/devicecode`
+pub fn device_code(call: IdentityCall) -> IdentityFuture {
+    Box::pin(async move { call.identity.device_code(&call.page()) })
+}
+
+/// `GET /device`
+pub fn device_page(call: IdentityCall) -> IdentityFuture {
+    Box::pin(async move { call.identity.device_page(&call.page()) })
+}
+
+/// `POST /device`
+pub fn enter_user_code(call: IdentityCall) -> IdentityFuture {
+    Box::pin(async move { call.identity.enter_user_code(&call.page()) })
+}
+
+/// `GET /{tenant}/oauth2/v2.0/logout`
+pub fn logout(call: IdentityCall) -> IdentityFuture {
+    Box::pin(async move { call.identity.logout() })
 }

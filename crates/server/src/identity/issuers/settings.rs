@@ -1,9 +1,10 @@
 //! `[[identity.issuers]]`: other issuers whose tokens count, and everything that is pinned about each.
 
 use super::url::SecureUrl;
+use crate::config::ConfigError;
 use crate::identity::endpoints::{Endpoints, Resource, without_slash};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use strongroom_model::Algorithm;
 use uuid::Uuid;
 
@@ -283,6 +284,29 @@ impl IssuerSettings {
     fn origin(&self) -> Option<String> {
         self.key_source().map(|source| source.url().origin())
     }
+}
+
+/// A file of issuers alone, for `strongroom dev`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IssuersFile {
+    #[serde(default)]
+    issuers: Vec<IssuerSettings>,
+}
+
+/// Reads and checks a file with `[[issuers]]` tables; relative paths are below its folder.
+pub fn load_issuers(path: &Path) -> Result<Vec<IssuerSettings>, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.into(), error })?;
+    let file: IssuersFile = toml::from_str(&text).map_err(|error| ConfigError::syntax(path, &text, &error))?;
+    if let Some((setting, problem)) = issuers_problem(&file.issuers) {
+        return Err(ConfigError::Value { path: path.into(), setting, problem });
+    }
+    let base = std::path::absolute(path).map_err(|error| ConfigError::Read { path: path.into(), error })?;
+    let mut issuers = file.issuers;
+    for ca in issuers.iter_mut().filter_map(|issuer| issuer.ca_file.as_mut()) {
+        *ca = base.parent().unwrap_or(Path::new("/")).join(&*ca);
+    }
+    Ok(issuers)
 }
 
 /// Whether a text can stand in a challenge as the authority: an `https` URL with the tenant as its path.

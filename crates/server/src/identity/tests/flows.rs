@@ -147,7 +147,7 @@ async fn malformed_requests_are_named() {
     let without = |name: &str| good.iter().copied().filter(|(n, _)| *n != name).collect::<Vec<_>>();
     let with = |name: &'static str, value: &'static str| [&good[..], &[(name, value)]].concat();
     let mut other_grant = good;
-    other_grant[0].1 = "authorization_code";
+    other_grant[0].1 = "implicit";
     let mut odd_client = good;
     odd_client[1].1 = "not-a-guid";
     let mut one = assertion_grant("a.b.c");

@@ -7,6 +7,7 @@ mod flows;
 mod hostile;
 mod issuers;
 mod managed;
+mod sign_in;
 mod users;
 
 use super::settings::{
