@@ -105,6 +105,13 @@ impl Core {
         self.commit_audited(conditions, changes, audit, proof).await
     }
 
+    /// A row of the outbox, and its path.
+    pub(crate) fn outbox_row(&self, audit: AuditRecord) -> Result<(Vec<u8>, Change)> {
+        let row = paths::outbox_row();
+        let change = self.records.put(row.clone(), &OutboxRecord(audit))?;
+        Ok((row, change))
+    }
+
     /// Commits a change and its audit row.
     pub(crate) async fn commit_audited(
         &self,
@@ -113,8 +120,8 @@ impl Core {
         audit: AuditRecord,
         proof: Proof<'_>,
     ) -> Result<Committed> {
-        let row = paths::outbox_row();
-        changes.push(self.records.put(row.clone(), &OutboxRecord(audit))?);
+        let (row, change) = self.outbox_row(audit)?;
+        changes.push(change);
         let mut unknown = 0;
         loop {
             let outcome = match self.records.store.commit(conditions.clone(), changes.clone()).await {

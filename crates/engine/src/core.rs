@@ -19,6 +19,8 @@ use tokio::sync::Notify;
 pub(crate) struct OpenSystemKey {
     pub(crate) key: SystemKey,
     pub(crate) blob: Arc<KeyBlob>,
+    /// `systemkeys/{name}/{version}`
+    pub(crate) object: Arc<str>,
 }
 
 /// The engine's inside, shared with the tasks that carry changes to their end.
@@ -40,6 +42,8 @@ pub(crate) struct Core {
     pub(crate) served: Mutex<Served>,
     /// What surrounds the network rules of every pool; held while a pool's rules are compiled.
     pub(crate) surroundings: Mutex<Surroundings>,
+    /// Records of changes that a partition chained and no commit holds.
+    pub(crate) not_committed: Mutex<Vec<AuditRecord>>,
 }
 
 impl Core {
@@ -62,8 +66,19 @@ pub(crate) async fn to_its_end<T: Send + 'static>(
 
 /// Finishes the audit record of a change.
 pub(crate) fn finish(recorded: &Recorded, object: String) -> AuditRecord {
-    let duration_us = u64::try_from(recorded.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    AuditRecord { object, duration_us, ..recorded.record.clone() }
+    AuditRecord { object, duration_us: recorded.micros(), ..recorded.record.clone() }
+}
+
+impl Recorded {
+    /// Microseconds since the request came in.
+    pub(crate) fn micros(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Who enters the use chain.
+    pub(crate) fn caller(&self) -> uuid::Uuid {
+        self.record.actor.object_id()
+    }
 }
 
 impl EngineParts {

@@ -11,11 +11,11 @@ use crate::records::Records;
 use crate::roles::{AssignmentFilter, CreateRoleAssignment, SetRoleDefinition};
 use crate::served::Served;
 use arc_swap::ArcSwap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use strongroom_hsm::verbs::{Checkpoint, Input, KeyMaterial, Output};
+use strongroom_hsm::verbs::{History, Input, KeyMaterial, Output};
 use strongroom_hsm::{Partitions, PublicKey};
-use strongroom_model::audit::{AuditRecord, UseStamp};
+use strongroom_model::audit::{AuditRecord, SystemStamp, UseStamp};
 use strongroom_model::error::{BadParameter, Error, NotFound};
 use strongroom_model::limits::RANDOM_BYTES_MAX;
 use strongroom_model::network::{NetworkPolicy, NetworkSettings};
@@ -213,6 +213,7 @@ impl Engine {
             outbox_filled: Notify::new(),
             served: Mutex::new(served),
             surroundings: Mutex::default(),
+            not_committed: Mutex::default(),
         };
         // Rows may be left over from the last run.
         core.outbox_filled.notify_one();
@@ -287,7 +288,7 @@ impl Engine {
         name: &str,
         algorithm: Algorithm,
         digest: Vec<u8>,
-    ) -> Result<(Vec<u8>, UseStamp)> {
+    ) -> Result<(Vec<u8>, SystemStamp)> {
         self.core.sign_with_system_key(name, algorithm, digest).await
     }
 
@@ -518,8 +519,25 @@ impl Engine {
     pub async fn outbox_changed(&self) {
         self.core.outbox_filled.notified().await;
     }
-    /// Signs the state of every use chain that moved; the checkpoints go into the log.
-    pub async fn checkpoints(&self) -> Result<Vec<Checkpoint>> {
-        self.core.checkpoints().await
+    /// Every open pool, the built-in ones too.
+    pub fn open_pools(&self) -> Vec<Arc<Pool>> {
+        self.core.open_pools()
+    }
+    /// Has the pool's partition sign the state of every use chain that moved: the run that goes on, and what is new.
+    pub async fn sign_chains(&self, pool: &Pool) -> Result<History> {
+        Ok(pool.live.gateway.checkpoint().await?)
+    }
+    /// The run that the store names; it belongs into the log, in case the last process did not come so far.
+    pub fn history(&self, pool: &Pool) -> History {
+        pool.live.history.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    /// Keeps this run and these states for the next start to name; behind that they belong into the log. `false` when the
+    /// partition has ended meanwhile: then they are to be forgotten.
+    pub async fn keep_history(&self, pool: &Pool, history: &History) -> Result<bool> {
+        self.core.keep_history(pool, history).await
+    }
+    /// Records of changes that a partition chained and no commit holds: they go into the log.
+    pub fn take_not_committed(&self) -> Vec<AuditRecord> {
+        self.core.take_not_committed()
     }
 }

@@ -3,12 +3,10 @@
 use crate::core::{Core, to_its_end};
 use crate::engine::Recorded;
 use crate::pool::Pool;
-use crate::records::shapes::CheckpointsRecord;
 use crate::records::{paths, store_error};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use strongroom_hsm::HsmError;
-use strongroom_hsm::verbs::Checkpoint;
 use strongroom_model::audit::{Actor, AuditRecord};
 use strongroom_model::error::{Error, Result};
 use strongroom_model::{KeyName, Timestamp};
@@ -26,9 +24,6 @@ const PROOF_TIME: Duration = Duration::from_secs(5);
 
 /// Keys of one pool that a round of the scheduler looks at though nothing can be done for them yet.
 pub(crate) const IN_VAIN_MAX: usize = 2048;
-
-/// Checkpoints of one pool that are kept for the next start, one a chain.
-const CHECKPOINTS_MAX: usize = 256;
 
 /// A job of the scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,25 +58,31 @@ impl SystemGrant {
             Job::Rotation => ("rotation", "KeyRotateIfDue", 200),
             Job::Purge => ("purge", "KeyPurge", 204),
         };
-        let record = AuditRecord {
-            time_ms: now.0.saturating_mul(1000),
-            resource: self.pool.name.to_string(),
-            operation: operation.into(),
-            operation_version: String::new(),
-            status,
-            error_code: String::new(),
-            duration_us: 0,
-            caller_address: None,
-            actor: Actor::System(actor.into()),
-            request_id: Uuid::new_v4(),
-            correlation_id: None,
-            client_info: String::new(),
-            request_uri: String::new(),
-            object: String::new(),
-            stamp: None,
-            folded: 0,
-        };
+        let of_job = system_record(now, self.pool.name.to_string(), actor);
+        let record = AuditRecord { operation: operation.into(), status, ..of_job };
         Recorded { record, started: Instant::now() }
+    }
+}
+
+/// The record of what nobody asked for over the network.
+pub(crate) fn system_record(now: Timestamp, resource: String, job: &str) -> AuditRecord {
+    AuditRecord {
+        time_ms: now.0.saturating_mul(1000),
+        resource,
+        operation: String::new(),
+        operation_version: String::new(),
+        status: 200,
+        error_code: String::new(),
+        duration_us: 0,
+        caller_address: None,
+        actor: Actor::System(job.into()),
+        request_id: Uuid::new_v4(),
+        correlation_id: None,
+        client_info: String::new(),
+        request_uri: String::new(),
+        object: String::new(),
+        stamp: None,
+        folded: 0,
     }
 }
 
@@ -181,7 +182,7 @@ impl Core {
     }
 
     /// Purges or rotates a key when its own record says that it is due: the index only says where to look. Whether it was.
-    async fn visit_due_key(&self, pool: Arc<Pool>, name: KeyName) -> Result<bool> {
+    async fn visit_due_key(self: &Arc<Self>, pool: Arc<Pool>, name: KeyName) -> Result<bool> {
         let Some(head) = self.stored_head(&pool, &name).await? else { return Ok(false) };
         let job = if head.value.deleted.is_some() { Job::Purge } else { Job::Rotation };
         let g = SystemGrant { job, pool, name };
@@ -194,46 +195,6 @@ impl Core {
             Err(Error::NotFound(_)) => Ok(false),
             done => done,
         }
-    }
-
-    /// See [`crate::Engine::checkpoints`].
-    pub(crate) async fn checkpoints(&self) -> Result<Vec<Checkpoint>> {
-        let (mut all, mut failed) = (Vec::new(), None);
-        for pool in self.open_pools() {
-            match pool.live.gateway.checkpoint().await {
-                Ok(new) if new.is_empty() => {}
-                Ok(new) => {
-                    self.keep_checkpoints(&pool, &new).await?;
-                    all.extend(new);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, pool = %pool.name, "the use chains of a pool are not signed");
-                    failed = Some(error);
-                }
-            }
-        }
-        match failed {
-            Some(error) if all.is_empty() => Err(error.into()),
-            Some(_) | None => Ok(all),
-        }
-    }
-
-    /// Keeps the last checkpoint of each chain of this run, for the next start to name.
-    async fn keep_checkpoints(&self, pool: &Pool, new: &[Checkpoint]) -> Result<()> {
-        let record = {
-            let mut kept = pool.live.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
-            for next in new {
-                // Of its own chain the last one is enough, and a new partition's first one names all of the old partition's.
-                kept.retain(|old| old.chain != next.chain && !next.previous.contains(&old.fingerprint()));
-                kept.push(next.clone());
-            }
-            let excess = kept.len().saturating_sub(CHECKPOINTS_MAX);
-            kept.drain(..excess);
-            CheckpointsRecord(kept.clone())
-        };
-        let change = self.records.put(paths::checkpoints(pool.id), &record)?;
-        self.records.store.commit(Vec::new(), vec![change]).await.map_err(store_error)?;
-        Ok(())
     }
 
     /// See [`crate::Engine::ready`].

@@ -5,6 +5,7 @@
 //! The engine names no HTTP, JSON, AWS-LC or redb thing.
 #![forbid(unsafe_code)]
 
+mod chains;
 mod commit;
 mod core;
 mod engine;

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use strongroom_hsm::Gateway;
-use strongroom_hsm::verbs::Checkpoint;
+use strongroom_hsm::verbs::History;
 use strongroom_model::network::CompiledPolicy;
 use strongroom_model::{KeyName, PoolId, PoolName};
 use uuid::Uuid;
@@ -78,8 +78,8 @@ pub(crate) struct Live {
     pub(crate) roles_turn: tokio::sync::Mutex<()>,
     /// AES-GCM uses reserved ahead.
     pub(crate) uses: UsesTable,
-    /// Signed chain states of this run, and whether they lie in the store.
-    pub(crate) checkpoints: Mutex<Vec<Checkpoint>>,
+    /// The run of its partition that the store names.
+    pub(crate) history: Mutex<History>,
     /// When its partition last proved that it works.
     pub(crate) proved: Mutex<Option<Instant>>,
     /// Where the scheduler goes on in the index of dates, when its last round left keys to this one.
@@ -89,7 +89,13 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn new(gateway: Arc<dyn Gateway>, paths: PoolPaths, roles: RoleSet, cached_keys: usize) -> Self {
+    pub(crate) fn new(
+        gateway: Arc<dyn Gateway>,
+        paths: PoolPaths,
+        roles: RoleSet,
+        history: History,
+        cached_keys: usize,
+    ) -> Self {
         Self {
             gateway,
             paths,
@@ -97,7 +103,7 @@ impl Live {
             roles: Roles::new(roles),
             roles_turn: tokio::sync::Mutex::new(()),
             uses: UsesTable::new(cached_keys),
-            checkpoints: Mutex::new(Vec::new()),
+            history: Mutex::new(history),
             proved: Mutex::new(None),
             visited: Mutex::new(None),
             turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),

@@ -4,12 +4,13 @@ use crate::core::Core;
 use crate::engine::StartError;
 use crate::pool::{Live, Pool, PoolRequest, PoolState};
 use crate::records::paths::{self, PoolPaths};
-use crate::records::shapes::{AssignmentRecord, CheckpointsRecord, Domain, EpochRecord, PoolRecord, RolesRecord};
+use crate::records::shapes::{AssignmentRecord, Domain, EpochRecord, HistoryRecord, PoolRecord, RolesRecord};
 use crate::records::{Records, Stored, random_id};
 use crate::roles::change::load_roles;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::Arc;
+use strongroom_hsm::verbs::{History, RootParts};
 use strongroom_hsm::{HsmError, Partitions};
 use strongroom_model::error::{Error, Unavailable};
 use strongroom_model::limits::{RETENTION_DAYS_MAX, RETENTION_DAYS_MIN, ROLE_ASSIGNMENTS_AT_HSM_MAX};
@@ -71,7 +72,7 @@ async fn make(
     request: &PoolRequest,
 ) -> Result<(), StartError> {
     let id = PoolId(Uuid::new_v4());
-    let (root, audit_key) = partitions.gateway(id).await?.create_root().await?;
+    let (root, audit_key, opening) = partitions.gateway(id).await?.create_root().await?;
     let record = PoolRecord {
         id,
         name: request.name.clone(),
@@ -97,6 +98,7 @@ async fn make(
     let first = [
         records.put(paths::pool(&request.name), &record),
         records.put(paths::epoch(id), &EpochRecord(FIRST_EPOCH)),
+        records.put(paths::history(id), &HistoryRecord(History { opening, checkpoints: Vec::new() })),
         records.put(of_pool.roles(), &RolesRecord { generation: 1, commit: random_id() }),
     ];
     let changes = first.into_iter().chain(administrators.into_iter().map(assign)).collect::<Result<Vec<_>, _>>();
@@ -119,12 +121,18 @@ pub(crate) async fn open(
     let epoch = records.get::<EpochRecord>(&paths::epoch(record.id)).await.map_err(start_error)?;
     let epoch = epoch.ok_or_else(|| StartError::Damaged(format!("pool {} has no epoch", record.name)))?;
     let of_pool = PoolPaths::new(record.id, epoch.value.0);
-    let last = records.get::<CheckpointsRecord>(&paths::checkpoints(record.id)).await.map_err(start_error)?;
-    let last = last.map(|s| s.value.0).unwrap_or_default();
+    let history = records.get::<HistoryRecord>(&paths::history(record.id)).await.map_err(start_error)?;
+    let history = history.ok_or_else(|| StartError::Damaged(format!("pool {} has no history", record.name)))?.value.0;
     let gateway = partitions.gateway(record.id).await?;
-    match gateway.open_root(record.root, Arc::new(record.audit_key), last).await {
-        // This process made the root a moment ago, or the partition outlived the service.
-        Ok(()) | Err(HsmError::AlreadyOpen) => {}
+    let parts = RootParts {
+        wrapped: record.root,
+        audit_key: Arc::new(record.audit_key),
+        audit_public: record.audit_public,
+        last: history.clone(),
+    };
+    match gateway.open_root(parts).await {
+        // This process made the root a moment ago.
+        Ok(_) | Err(HsmError::AlreadyOpen) => {}
         Err(error) => return Err(error.into()),
     }
     let hsm_platform = gateway.describe().await?.hsm_platform;
@@ -137,7 +145,7 @@ pub(crate) async fn open(
         purge_protection: record.purge_protection,
         hsm_platform,
         network: ArcSwap::default(),
-        live: Live::new(gateway, of_pool, roles, cached_keys),
+        live: Live::new(gateway, of_pool, roles, history, cached_keys),
     }))
 }
 

@@ -1,22 +1,35 @@
 //! The product's own keys and documents, in pool `system`.
 
 use crate::core::{Core, OpenSystemKey};
-use crate::engine::SystemKey;
+use crate::engine::{Recorded, SystemKey};
+use crate::jobs::system_record;
 use crate::records::shapes::{DocumentRecord, SystemKeyRecord};
 use crate::records::{paths, random_id, store_error};
 use std::sync::Arc;
+use std::time::Instant;
 use strongroom_hsm::KeyKind;
 use strongroom_hsm::binding::KeyDraft;
 use strongroom_hsm::verbs::Input;
-use strongroom_model::audit::UseStamp;
+use strongroom_model::audit::{AuditRecord, SystemStamp};
 use strongroom_model::error::{Error, Internal, NotFound, Result};
 use strongroom_model::{Algorithm, KeyName, KeyOp, KeyOps, KeySpec, KeyVersion, VaultId};
 use strongroom_store::{Condition, StoreError};
 use uuid::Uuid;
 
+/// How records name a key of the product.
+fn object_of(name: &str, version: KeyVersion) -> String {
+    format!("systemkeys/{name}/{version}")
+}
+
 impl Core {
+    /// The record of the product's making a key for itself.
+    fn recorded_start(&self) -> Recorded {
+        let record = AuditRecord { operation: "KeyCreate".into(), ..system_record(self.now(), String::new(), "start") };
+        Recorded { record, started: Instant::now() }
+    }
+
     /// See [`crate::Engine::system_key`].
-    pub(crate) async fn system_key(&self, name: &str, spec: KeySpec) -> Result<SystemKey> {
+    pub(crate) async fn system_key(self: &Arc<Self>, name: &str, spec: KeySpec) -> Result<SystemKey> {
         let name = KeyName::parse(name)?.folded();
         if let Some(open) = self.open_system_key(&name).await? {
             return Ok(open.key);
@@ -32,12 +45,21 @@ impl Core {
             not_before: None,
             expires: None,
         };
-        let made = self.system.live.gateway.generate(draft).await?;
+        let recorded = self.recorded_start();
+        let (made, stamp) = self.system.live.gateway.generate(draft, recorded.caller()).await?;
+        let chained = self.chained(&recorded, object_of(&name, made.blob.binding.version), stamp);
         let path = self.system.live.paths.system(&name);
-        let change = self.records.put(path.clone(), &SystemKeyRecord { blob: made.blob, public: made.public })?;
-        match self.records.store.commit(vec![Condition::Absent(path)], vec![change]).await {
+        let changes = vec![
+            self.records.put(path.clone(), &SystemKeyRecord { blob: made.blob, public: made.public })?,
+            self.outbox_row(chained.record(&recorded))?.1,
+        ];
+        match self.records.store.commit(vec![Condition::Absent(path)], changes).await {
+            Ok(_) => {
+                chained.committed();
+                self.outbox_filled.notify_one();
+            }
             // On a conflict somebody else made it; after an unknown outcome whoever reads next sees which one holds.
-            Ok(_) | Err(StoreError::Conflict | StoreError::Unknown) => {}
+            Err(StoreError::Conflict | StoreError::Unknown) => drop(chained),
             Err(error) => return Err(store_error(error)),
         }
         let open = self.open_system_key(&name).await?;
@@ -50,7 +72,8 @@ impl Core {
         }
         let stored = self.records.get::<SystemKeyRecord>(&self.system.live.paths.system(name)).await?;
         let Some(SystemKeyRecord { blob, public }) = stored.map(|s| s.value) else { return Ok(None) };
-        let open = OpenSystemKey { key: SystemKey { name: name.to_owned(), public }, blob: Arc::new(blob) };
+        let object = object_of(name, blob.binding.version).into();
+        let open = OpenSystemKey { key: SystemKey { name: name.to_owned(), public }, blob: Arc::new(blob), object };
         self.system_keys.rcu(|keys| {
             let mut next = std::collections::HashMap::clone(keys);
             next.insert(name.to_owned(), open.clone());
@@ -65,14 +88,16 @@ impl Core {
         name: &str,
         algorithm: Algorithm,
         digest: Vec<u8>,
-    ) -> Result<(Vec<u8>, UseStamp)> {
+    ) -> Result<(Vec<u8>, SystemStamp)> {
         let open = self.open_system_key(name).await?;
         let open = open.ok_or_else(|| Error::NotFound(NotFound::Key(name.to_owned())))?;
         let input = Input::Sign { digest };
         // The product itself has no object id.
-        let (output, stamp) = self.system.live.gateway.operate(&open.blob, algorithm, Uuid::nil(), input).await?;
+        let (output, place) = self.system.live.gateway.operate(&open.blob, algorithm, Uuid::nil(), input).await?;
         match output {
-            strongroom_hsm::verbs::Output::Signature(signature) => Ok((signature, stamp)),
+            strongroom_hsm::verbs::Output::Signature(signature) => {
+                Ok((signature, SystemStamp { place, key: Arc::clone(&open.object) }))
+            }
             strongroom_hsm::verbs::Output::Verified(_)
             | strongroom_hsm::verbs::Output::Ciphertext { .. }
             | strongroom_hsm::verbs::Output::Plaintext(_) => Err(Error::Internal(Internal::PartitionProtocol)),

@@ -19,6 +19,9 @@ pub enum HsmError {
     /// The wrapped root does not open under this node's key-encryption key.
     #[error("the wrapped root does not open under this seal")]
     WrongSeal,
+    /// What is to be named as the run before was not signed by this pool's audit key, or does not belong together.
+    #[error("the run before is not one that this pool's audit key signed")]
+    History,
     /// A newer generation of this key is known.
     #[error("a newer generation of the key is known")]
     StaleGeneration,
@@ -102,7 +105,7 @@ impl From<HsmError> for Error {
             HsmError::Undecryptable => Self::BadParameter(BadParameter::CryptographicFailure),
             HsmError::BindingRule => Self::BadParameter(BadParameter::Unsupported("attributes")),
             HsmError::NotOpen | HsmError::Lost => Self::Unavailable(Unavailable::Partition),
-            HsmError::Unsealable | HsmError::WrongSeal | HsmError::StaleGeneration => {
+            HsmError::Unsealable | HsmError::WrongSeal | HsmError::History | HsmError::StaleGeneration => {
                 Self::Internal(Internal::CorruptRecord)
             }
             HsmError::SelfCheck | HsmError::Provider => Self::Internal(Internal::SelfCheck),

@@ -3,14 +3,15 @@
 use crate::binding::{KeyDraft, RebindChange};
 use crate::error::HsmError;
 use crate::sealed;
+use crate::verbs::BlobId;
 use crate::verbs::{
-    BlobId, Capabilities, Checkpoint, Input, KeyBlob, KeyMade, KeyMaterial, Operate, Output, Reply, Request,
+    Capabilities, History, Input, KeyBlob, KeyMade, KeyMaterial, Opening, Operate, Output, Reply, Request, RootParts,
     WrappedRoot,
 };
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use strongroom_model::audit::UseStamp;
+use strongroom_model::audit::{ChangeStamp, UseStamp};
 use strongroom_model::{Algorithm, PoolId, SecretBytes};
 use uuid::Uuid;
 
@@ -22,6 +23,10 @@ pub trait Gateway: Send + Sync {
     /// Sends a request and waits for its reply. The request is encoded before this returns, and dropping the future does
     /// not undo it. [`HsmError::Lost`] when the partition died before it answered.
     fn call(&self, request: &Request) -> Pending<'_>;
+
+    /// Tells what the next run of the partition is to name as the run before. `false` when the run that this history is of
+    /// has ended meanwhile: then it is to be forgotten, since the next run may have named another one already.
+    fn remember(&self, history: &History) -> bool;
 }
 
 /// Where the ways to the partitions come from: the keeper in the product, threads of the same process in tests.
@@ -47,33 +52,38 @@ impl dyn Gateway {
     }
 
     /// See [`Request::CreateRoot`].
-    pub async fn create_root(&self) -> Result<(WrappedRoot, KeyMade), HsmError> {
-        expect!(self.call(&Request::CreateRoot), Reply::RootCreated { wrapped, audit_key } => (wrapped, audit_key))
+    pub async fn create_root(&self) -> Result<(WrappedRoot, KeyMade, Opening), HsmError> {
+        expect!(self.call(&Request::CreateRoot), Reply::RootCreated { wrapped, audit_key, opening } => (wrapped, audit_key, opening))
     }
 
     /// See [`Request::OpenRoot`].
-    pub async fn open_root(
-        &self,
-        wrapped: WrappedRoot,
-        audit_key: Arc<KeyBlob>,
-        last: Vec<Checkpoint>,
-    ) -> Result<(), HsmError> {
-        expect!(self.call(&Request::OpenRoot { wrapped, audit_key, last }), Reply::RootOpened => ())
+    pub async fn open_root(&self, parts: RootParts) -> Result<Opening, HsmError> {
+        expect!(self.call(&Request::OpenRoot(parts)), Reply::RootOpened(opening) => opening)
     }
 
     /// See [`Request::Generate`].
-    pub async fn generate(&self, draft: KeyDraft) -> Result<KeyMade, HsmError> {
-        expect!(self.call(&Request::Generate(draft)), Reply::KeyMade(made) => made)
+    pub async fn generate(&self, draft: KeyDraft, caller: Uuid) -> Result<(KeyMade, ChangeStamp), HsmError> {
+        expect!(self.call(&Request::Generate(draft, caller)), Reply::KeyMade(made, stamp) => (made, stamp))
     }
 
     /// See [`Request::Import`].
-    pub async fn import(&self, draft: KeyDraft, material: KeyMaterial) -> Result<KeyMade, HsmError> {
-        expect!(self.call(&Request::Import(draft, material)), Reply::KeyMade(made) => made)
+    pub async fn import(
+        &self,
+        draft: KeyDraft,
+        material: KeyMaterial,
+        caller: Uuid,
+    ) -> Result<(KeyMade, ChangeStamp), HsmError> {
+        expect!(self.call(&Request::Import(draft, material, caller)), Reply::KeyMade(made, stamp) => (made, stamp))
     }
 
     /// See [`Request::Rebind`].
-    pub async fn rebind(&self, blob: Arc<KeyBlob>, change: RebindChange) -> Result<KeyBlob, HsmError> {
-        expect!(self.call(&Request::Rebind(blob, change)), Reply::Rebound(blob) => blob)
+    pub async fn rebind(
+        &self,
+        blob: Arc<KeyBlob>,
+        change: RebindChange,
+        caller: Uuid,
+    ) -> Result<(KeyBlob, ChangeStamp), HsmError> {
+        expect!(self.call(&Request::Rebind(blob, change, caller)), Reply::Rebound(blob, stamp) => (blob, stamp))
     }
 
     /// Uses a key: by its id alone, and with the blob when the partition has not opened it yet. A use that a dying
@@ -108,8 +118,8 @@ impl dyn Gateway {
     }
 
     /// See [`Request::Checkpoint`].
-    pub async fn checkpoint(&self) -> Result<Vec<Checkpoint>, HsmError> {
-        expect!(self.call(&Request::Checkpoint), Reply::Checkpoints(c) => c)
+    pub async fn checkpoint(&self) -> Result<History, HsmError> {
+        expect!(self.call(&Request::Checkpoint), Reply::Signed(history) => history)
     }
 
     /// See [`Request::SelfTest`].

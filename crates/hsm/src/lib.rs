@@ -15,7 +15,7 @@ pub mod suite;
 pub mod verbs;
 
 pub use binding::{Binding, KeyDraft, KeyKind, RebindChange};
-pub use chain::{CHAIN_START, UseEntry, next_hash};
+pub use chain::{Act, Entry};
 pub use error::HsmError;
 pub use gateway::{Gateway, Partitions};
 pub use provider::Provider;

@@ -4,7 +4,7 @@ use crate::binding::{Binding, KeyDraft, RebindChange};
 use crate::error::HsmError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
-use strongroom_model::audit::UseStamp;
+use strongroom_model::audit::{ChangeStamp, UseStamp};
 use strongroom_model::clock::Timestamp;
 use strongroom_model::{Algorithm, Curve, PoolId, SecretBytes};
 use uuid::Uuid;
@@ -27,21 +27,14 @@ pub enum Request {
     Describe,
     /// Make the pool's first root and its audit key; only where no root is open. → [`Reply::RootCreated`]
     CreateRoot,
-    /// Open the pool's root, and start the use chains after the last signed checkpoints. → [`Reply::RootOpened`]
-    OpenRoot {
-        /// From [`Reply::RootCreated`].
-        wrapped: WrappedRoot,
-        /// From [`Reply::RootCreated`].
-        audit_key: Arc<KeyBlob>,
-        /// The last checkpoints that the service holds, to be named in the first ones of the new chains.
-        last: Vec<Checkpoint>,
-    },
-    /// Make a key. → [`Reply::KeyMade`]
-    Generate(KeyDraft),
-    /// Take over a key that came in the clear. → [`Reply::KeyMade`]
-    Import(KeyDraft, KeyMaterial),
-    /// Change what may be changed and seal anew, one generation later. → [`Reply::Rebound`]
-    Rebind(Arc<KeyBlob>, RebindChange),
+    /// Open the pool's root, and start the use chains after the run before. → [`Reply::RootOpened`]
+    OpenRoot(RootParts),
+    /// Make a key, for this caller. → [`Reply::KeyMade`]
+    Generate(KeyDraft, Uuid),
+    /// Take over a key that came in the clear, for this caller. → [`Reply::KeyMade`]
+    Import(KeyDraft, KeyMaterial, Uuid),
+    /// Change what may be changed and seal anew, one generation later, for this caller. → [`Reply::Rebound`]
+    Rebind(Arc<KeyBlob>, RebindChange, Uuid),
     /// Use a key. → [`Reply::Done`] or [`Reply::NeedBlob`]
     Operate(Operate),
     /// Random bytes. → [`Reply::Random`]
@@ -49,7 +42,7 @@ pub enum Request {
         /// How many.
         count: u16,
     },
-    /// Sign the state of every chain that moved since the last call. → [`Reply::Checkpoints`]
+    /// Sign the state of every chain that moved since the last call. → [`Reply::Signed`]
     Checkpoint,
     /// Run the self-tests now. → [`Reply::Healthy`]
     SelfTest,
@@ -69,14 +62,14 @@ pub struct Answer {
 #[allow(missing_docs, reason = "each variant is named by the verb it answers")]
 pub enum Reply {
     Described(Capabilities),
-    RootCreated { wrapped: WrappedRoot, audit_key: KeyMade },
-    RootOpened,
-    KeyMade(KeyMade),
-    Rebound(KeyBlob),
+    RootCreated { wrapped: WrappedRoot, audit_key: KeyMade, opening: Opening },
+    RootOpened(Opening),
+    KeyMade(KeyMade, ChangeStamp),
+    Rebound(KeyBlob, ChangeStamp),
     Done(Output, UseStamp),
     NeedBlob,
     Random(#[serde(with = "carried")] SecretBytes),
-    Checkpoints(Vec<Checkpoint>),
+    Signed(History),
     Healthy,
 }
 
@@ -281,21 +274,71 @@ pub enum Output {
     Plaintext(#[serde(with = "carried")] SecretBytes),
 }
 
+/// What opens a pool's root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootParts {
+    /// From [`Reply::RootCreated`].
+    pub wrapped: WrappedRoot,
+    /// From [`Reply::RootCreated`].
+    pub audit_key: Arc<KeyBlob>,
+    /// Its public half.
+    pub audit_public: PublicKey,
+    /// The run before, which the new one names: refused unless this pool's audit key signed all of it.
+    pub last: History,
+}
+
+/// A run of a partition, as far as it is signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// How it began.
+    pub opening: Opening,
+    /// Signed states of its chains.
+    pub checkpoints: Vec<Checkpoint>,
+}
+
+/// The beginning of a run of a partition: one chain for each of its threads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// The pool.
+    pub pool: PoolId,
+    /// When, by the partition's clock.
+    pub time: Timestamp,
+    /// The pool's audit key, which signs this and every checkpoint.
+    pub audit_key: PublicKey,
+    /// [`Opening::digest`] of the run before; `None` when this run made the root.
+    pub previous: Option<[u8; 32]>,
+    /// The chains of this run.
+    pub chains: Vec<[u8; 16]>,
+    /// The last signed states of the run before.
+    pub checkpoints: Vec<Named>,
+    /// ES256 (`r ‖ s`) by the audit key over the canonical encoding of all of the above.
+    pub signature: Vec<u8>,
+}
+
+/// The state of a chain, as an opening names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// The chain.
+    pub chain: [u8; 16],
+    /// Number of the last entry in it.
+    pub sequence: u64,
+    /// Its hash.
+    pub hash: [u8; 32],
+}
+
 /// The signed state of one use chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
+    /// The pool.
+    pub pool: PoolId,
     /// The chain.
     pub chain: [u8; 16],
-    /// Number of the last use in it.
+    /// Number of the last entry in it.
     pub sequence: u64,
     /// Its hash.
     pub hash: [u8; 32],
     /// When it was signed, by the partition's clock.
     pub time: Timestamp,
-    /// The pool.
-    pub pool: PoolId,
-    /// SHA-256 of each checkpoint handed over at the start; only in the first checkpoint of a chain.
-    pub previous: Vec<[u8; 32]>,
     /// ES256 (`r ‖ s`) by the pool's audit key over the canonical encoding of all of the above.
     pub signature: Vec<u8>,
 }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use strongroom_hsm::gateway::Pending;
-use strongroom_hsm::verbs::{Answer, Envelope};
+use strongroom_hsm::verbs::{Answer, Envelope, History};
 use strongroom_hsm::{Gateway, HsmError, Partitions, Provider, Reply, Request};
 use strongroom_model::clock::SystemClock;
 use strongroom_model::{PoolId, SecretBytes};
@@ -118,6 +118,10 @@ impl<P: Provider> Gateway for LocalGateway<P> {
         });
         Box::pin(async move { answer?.await.map_err(|_| HsmError::Lost)? })
     }
+
+    fn remember(&self, history: &History) -> bool {
+        self.memory.remember(history)
+    }
 }
 
 /// One request through the codec, the partition, and the codec again.
@@ -177,22 +181,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_killed_partition_heals_and_its_chains_go_on_by_name() {
+    async fn a_killed_partition_heals_and_its_run_names_the_one_before() {
         let partitions = LocalPartitions::new(SoftProvider, SecretBytes::new(vec![1; 32]), false);
         let gateway = partitions.gateway(POOL).await.unwrap();
-        let (_, audit) = gateway.create_root().await.unwrap();
-        let blob = Arc::new(gateway.generate(draft()).await.unwrap().blob);
+        let (_, audit, _) = gateway.create_root().await.unwrap();
+        let blob = Arc::new(gateway.generate(draft(), Uuid::nil()).await.unwrap().0.blob);
         let sign = || gateway.operate(&blob, Algorithm::Es256, Uuid::nil(), Input::Sign { digest: vec![1; 32] });
         assert!(matches!(sign().await.unwrap(), (Output::Signature(_), _)));
-        let before = gateway.checkpoint().await.unwrap();
+        let first = gateway.checkpoint().await.unwrap();
+        assert!(gateway.remember(&first));
         let pending = sign();
         partitions.kill(POOL);
         pending.await.unwrap();
+        // What the first run signed is named; what ended without being remembered is not.
+        let second = gateway.checkpoint().await.unwrap();
+        assert!(second.opening.verify() && second.checkpoints.iter().all(|c| c.verify(&audit.public)));
+        assert_eq!(second.opening.previous, Some(first.opening.digest()));
+        assert_eq!(second.opening.checkpoints[0].hash, first.checkpoints[0].hash);
+        assert!(!gateway.remember(&first), "that run has ended");
         partitions.kill(POOL);
         sign().await.unwrap();
-        let after = gateway.checkpoint().await.unwrap();
-        assert!(after.iter().all(|c| c.verify(&audit.public)));
-        assert_eq!(after[0].previous, [before[0].fingerprint()]);
+        assert!(!gateway.remember(&second), "that one too");
+        let third = gateway.checkpoint().await.unwrap();
+        assert_eq!(third.opening.previous, Some(first.opening.digest()));
         assert_eq!(gateway.create_root().await.err(), Some(HsmError::AlreadyOpen));
     }
 
@@ -202,11 +213,11 @@ mod tests {
         let gateway = partitions.gateway(POOL).await.unwrap();
         drop(gateway.call(&Request::CreateRoot));
         // The one that was dropped may still be at work.
-        while gateway.generate(draft()).await.is_err_and(|e| e == HsmError::NotOpen) {}
+        while gateway.generate(draft(), Uuid::nil()).await.is_err_and(|e| e == HsmError::NotOpen) {}
         assert_eq!(gateway.create_root().await.err(), Some(HsmError::AlreadyOpen));
         partitions.set_clock_offset(1_000);
-        let moved = gateway.generate(draft()).await.unwrap().blob.binding.created;
+        let moved = gateway.generate(draft(), Uuid::nil()).await.unwrap().0.blob.binding.created;
         partitions.set_clock_offset(0);
-        assert!(gateway.generate(draft()).await.unwrap().blob.binding.created < moved);
+        assert!(gateway.generate(draft(), Uuid::nil()).await.unwrap().0.blob.binding.created < moved);
     }
 }

@@ -4,14 +4,16 @@ use super::cache::VersionId;
 use super::read::key_not_found;
 use super::{AttributeChange, CreateKey, ImportKey, KeyBundle, Tags};
 use crate::commit::{ATTEMPTS, Committed, HeadChange};
-use crate::core::{Core, finish};
+use crate::core::Core;
 use crate::engine::Recorded;
 use crate::pool::Pool;
 use crate::records::shapes::{Head, Newest, VersionRecord};
 use crate::records::{Stored, random_id};
+use std::sync::Arc;
 use strongroom_hsm::KeyMade;
 use strongroom_hsm::binding::{KeyDraft, KeyKind};
 use strongroom_hsm::verbs::KeyMaterial;
+use strongroom_model::audit::{AuditRecord, ChangeStamp};
 use strongroom_model::error::{BadParameter, Conflict, Error, Forbidden, Result};
 use strongroom_model::key::KEY_OPS;
 use strongroom_model::limits::{TAG_TEXT_MAX, TAGS_MAX, VERSIONS_PER_KEY_MAX};
@@ -78,7 +80,7 @@ pub(crate) fn draft(name: &KeyName, spec: KeySpec, ops: KeyOps) -> KeyDraft {
 impl Core {
     /// See [`crate::Engine::create_key`].
     pub(crate) async fn create_key(
-        &self,
+        self: &Arc<Self>,
         pool: &Pool,
         r: Recorded,
         name: KeyName,
@@ -86,13 +88,13 @@ impl Core {
     ) -> Result<KeyBundle> {
         let CreateKey { spec, ops, attributes, tags } = key;
         let draft = self.new_draft(pool, &name, spec, ops, attributes, &tags).await?;
-        let made = pool.live.gateway.generate(draft).await?;
+        let made = pool.live.gateway.generate(draft, r.caller()).await?;
         self.add_made(pool, &r, &name, made, tags).await
     }
 
     /// See [`crate::Engine::import_key`].
     pub(crate) async fn import_key(
-        &self,
+        self: &Arc<Self>,
         pool: &Pool,
         r: Recorded,
         name: KeyName,
@@ -101,7 +103,7 @@ impl Core {
     ) -> Result<KeyBundle> {
         let ImportKey { spec, ops, attributes, tags } = key;
         let draft = self.new_draft(pool, &name, spec, ops, attributes, &tags).await?;
-        let made = pool.live.gateway.import(draft, material).await?;
+        let made = pool.live.gateway.import(draft, material, r.caller()).await?;
         self.add_made(pool, &r, &name, made, tags).await
     }
 
@@ -126,15 +128,14 @@ impl Core {
     }
 
     async fn add_made(
-        &self,
+        self: &Arc<Self>,
         pool: &Pool,
         r: &Recorded,
         name: &KeyName,
-        made: KeyMade,
+        made: (KeyMade, ChangeStamp),
         tags: Tags,
     ) -> Result<KeyBundle> {
-        let version = VersionRecord { updated: made.blob.binding.created, blob: made.blob, public: made.public, tags };
-        match self.add_version(pool, r, name, &version, Onto::Name).await? {
+        match self.add_version(pool, r, name, made, tags, Onto::Name).await? {
             Some(bundle) => Ok(bundle),
             None => Err(Error::Conflict(Conflict::Concurrent)),
         }
@@ -142,13 +143,16 @@ impl Core {
 
     /// Puts a version that the partition has made onto the head of its name; `None` when the head is another one now.
     pub(crate) async fn add_version(
-        &self,
+        self: &Arc<Self>,
         pool: &Pool,
         r: &Recorded,
         name: &KeyName,
-        version: &VersionRecord,
+        (made, stamp): (KeyMade, ChangeStamp),
+        tags: Tags,
         onto: Onto,
     ) -> Result<Option<KeyBundle>> {
+        let version = VersionRecord { updated: made.blob.binding.created, blob: made.blob, public: made.public, tags };
+        let chained = self.chained(r, format!("keys/{name}/{}", version.blob.binding.version), stamp);
         for _ in 0..ATTEMPTS {
             let _turn = pool.live.turn(name).await;
             let before = self.stored_head(pool, name).await?;
@@ -175,10 +179,11 @@ impl Core {
                 after: Some(&after),
                 version: Some(id),
                 conditions: vec![strongroom_store::Condition::Absent(path.clone())],
-                changes: vec![self.records.put(path, version)?],
-                audit: finish(r, format!("keys/{}/{}", after.name, id.1)),
+                changes: vec![self.records.put(path, &version)?],
+                audit: AuditRecord { object: format!("keys/{}/{}", after.name, id.1), ..chained.record(r) },
             };
             if self.commit_key(change).await? != Committed::Lost {
+                chained.committed();
                 return Ok(Some(version.bundle(&after.name)));
             }
         }

@@ -2,18 +2,21 @@
 
 use super::create::{Onto, draft};
 use super::read::key_not_found;
-use super::{KeyBundle, RotateTrigger, RotationPolicy};
+use super::{KeyBundle, RotateTrigger, RotationPolicy, Tags};
 use crate::commit::{ATTEMPTS, Committed, HeadChange};
 use crate::core::{Core, finish};
 use crate::engine::Recorded;
 use crate::jobs::SystemGrant;
 use crate::pool::Pool;
-use crate::records::shapes::{Head, PolicyRecord, VersionRecord};
-use strongroom_hsm::KeyDraft;
+use crate::records::shapes::{Head, PolicyRecord};
+use std::sync::Arc;
+use strongroom_hsm::{KeyDraft, KeyMade};
+use strongroom_model::audit::ChangeStamp;
 use strongroom_model::clock::DAY;
 use strongroom_model::error::{BadParameter, Conflict, Error, Forbidden, Result};
 use strongroom_model::limits::{ROTATION_DAYS_MIN, VERSIONS_PER_KEY_MAX};
 use strongroom_model::{KeyName, Timestamp};
+use uuid::Uuid;
 
 /// When the newest version of a key is to be replaced; `None` when never, and while the key can have no new version.
 pub(crate) fn rotation_due(head: &Head) -> Option<Timestamp> {
@@ -104,18 +107,18 @@ impl Core {
     }
 
     /// See [`crate::Engine::rotate_key`].
-    pub(crate) async fn rotate_key(&self, pool: &Pool, r: Recorded, name: KeyName) -> Result<KeyBundle> {
+    pub(crate) async fn rotate_key(self: &Arc<Self>, pool: &Pool, r: Recorded, name: KeyName) -> Result<KeyBundle> {
         self.check_changes_allowed()?;
         for _ in 0..ATTEMPTS {
             let head = self.stored_live_head(pool, &name).await?.value;
             let onto = Onto::Newest(head.newest.version);
-            let made = self.next_version(pool, &head).await;
-            let version = match made {
+            let made = self.next_version(pool, &head, r.caller()).await;
+            let (made, tags) = match made {
                 // Purged between the two reads: the next look at the head says so.
                 Err(Error::NotFound(_)) => continue,
                 made => made?,
             };
-            if let Some(bundle) = self.add_version(pool, &r, &name, &version, onto).await? {
+            if let Some(bundle) = self.add_version(pool, &r, &name, made, tags, onto).await? {
                 return Ok(bundle);
             }
         }
@@ -123,18 +126,18 @@ impl Core {
     }
 
     /// Rotates a key whose time has come; `false` when it has not, or when another node did it.
-    pub(crate) async fn rotate_if_due(&self, g: &SystemGrant) -> Result<bool> {
+    pub(crate) async fn rotate_if_due(self: &Arc<Self>, g: &SystemGrant) -> Result<bool> {
         let (pool, name, r) = (g.pool(), g.name(), g.recorded(self.now()));
         let Some(head) = self.stored_head(pool, name).await?.map(|s| s.value) else { return Ok(false) };
         if rotation_due(&head).is_none_or(|due| due > self.now()) {
             return Ok(false);
         }
-        let version = self.next_version(pool, &head).await?;
-        Ok(self.add_version(pool, &r, name, &version, Onto::Head(head.commit)).await?.is_some())
+        let (made, tags) = self.next_version(pool, &head, r.caller()).await?;
+        Ok(self.add_version(pool, &r, name, made, tags, Onto::Head(head.commit)).await?.is_some())
     }
 
     /// Makes the version that follows the newest one: same type, size, operations and tags, `exp` from the policy.
-    async fn next_version(&self, pool: &Pool, head: &Head) -> Result<VersionRecord> {
+    async fn next_version(&self, pool: &Pool, head: &Head, caller: Uuid) -> Result<((KeyMade, ChangeStamp), Tags)> {
         if head.deleted.is_some() {
             return Err(key_not_found(&head.name, None));
         }
@@ -149,12 +152,6 @@ impl Core {
         let expires = expiry.map(|e| self.now().plus(e.days.saturating_mul(DAY)));
         let binding = &newest.blob.binding;
         let draft = KeyDraft { expires, ..draft(&head.name, binding.spec, binding.ops) };
-        let made = pool.live.gateway.generate(draft).await?;
-        Ok(VersionRecord {
-            updated: made.blob.binding.created,
-            blob: made.blob,
-            public: made.public,
-            tags: newest.tags,
-        })
+        Ok((pool.live.gateway.generate(draft, caller).await?, newest.tags))
     }
 }

@@ -9,13 +9,15 @@ use crate::pool::Pool;
 use crate::records::shapes::{Head, Newest, VersionRecord};
 use std::sync::Arc;
 use strongroom_hsm::{HsmError, RebindChange};
+use strongroom_model::audit::ChangeStamp;
 use strongroom_model::error::{BadParameter, Conflict, Error, Result};
 use strongroom_model::{KeyName, KeyOp, KeyVersion};
+use uuid::Uuid;
 
 impl Core {
     /// See [`crate::Engine::update_key`].
     pub(crate) async fn update_key(
-        &self,
+        self: &Arc<Self>,
         pool: &Pool,
         r: Recorded,
         name: KeyName,
@@ -32,7 +34,9 @@ impl Core {
             let head = &before.value;
             let version = version.unwrap_or(head.newest.version);
             let record = self.stored_version(pool, head, version).await?;
-            let Some(record) = self.changed(pool, record, &change).await? else { continue };
+            let Some((record, stamp)) = self.changed(pool, record, &change, r.caller()).await? else { continue };
+            let object = format!("keys/{}/{version}", head.name);
+            let chained = stamp.map(|stamp| self.chained(&r, object.clone(), stamp));
             let newest = if version == head.newest.version {
                 Newest { version, attributes: record.attributes(), tags: record.tags.clone() }
             } else {
@@ -47,9 +51,12 @@ impl Core {
                 version: Some((head.object, version)),
                 conditions: Vec::new(),
                 changes: vec![self.records.put(pool.live.paths.version(&head.object, version), &record)?],
-                audit: finish(&r, format!("keys/{}/{version}", head.name)),
+                audit: chained.as_ref().map_or_else(|| finish(&r, object), |chained| chained.record(&r)),
             };
             if self.commit_key(commit).await? != Committed::Lost {
+                if let Some(chained) = chained {
+                    chained.committed();
+                }
                 return Ok(record.bundle(&after.name));
             }
         }
@@ -58,7 +65,13 @@ impl Core {
 
     /// The record after the change; the partition seals the key anew when its binding is touched. `None` when the record is
     /// an old one meanwhile.
-    async fn changed(&self, pool: &Pool, record: VersionRecord, change: &UpdateKey) -> Result<Option<VersionRecord>> {
+    async fn changed(
+        &self,
+        pool: &Pool,
+        record: VersionRecord,
+        change: &UpdateKey,
+        caller: Uuid,
+    ) -> Result<Option<(VersionRecord, Option<ChangeStamp>)>> {
         let binding = &record.blob.binding;
         let asked = change.attributes;
         let rebind = RebindChange {
@@ -76,15 +89,15 @@ impl Core {
         }
         let updated = self.now().max(binding.created);
         let tags = change.tags.clone().unwrap_or_else(|| record.tags.clone());
-        let blob = if rebind == RebindChange::default() {
-            record.blob
+        let (blob, stamp) = if rebind == RebindChange::default() {
+            (record.blob, None)
         } else {
-            match pool.live.gateway.rebind(Arc::new(record.blob), rebind).await {
+            match pool.live.gateway.rebind(Arc::new(record.blob), rebind, caller).await {
                 // Another node has changed the key, and it was used since.
                 Err(HsmError::StaleGeneration) => return Ok(None),
-                rebound => rebound?,
+                rebound => rebound.map(|(blob, stamp)| (blob, Some(stamp)))?,
             }
         };
-        Ok(Some(VersionRecord { blob, updated, tags, public: record.public }))
+        Ok(Some((VersionRecord { blob, updated, tags, public: record.public }, stamp)))
     }
 }

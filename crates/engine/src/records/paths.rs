@@ -9,7 +9,7 @@
 //! outbox/{uuid}
 //! pools/{name}                             a pool: identity, settings, wrapped root
 //! pool/{id}/epoch                          which epoch of the pool holds
-//! pool/{id}/checkpoints                    last signed state of its use chains
+//! pool/{id}/history                        last run of its partition, with the signed states of its use chains
 //! pool/{id}/{epoch}/system/{name}          a key of the product
 //! pool/{id}/{epoch}/roles                  what every change of the role set is conditional on
 //! pool/{id}/{epoch}/definitions/{guid}
@@ -59,8 +59,8 @@ pub(crate) fn epoch(id: PoolId) -> Vec<u8> {
     format!("pool/{}/epoch", id.0.simple()).into_bytes()
 }
 
-pub(crate) fn checkpoints(id: PoolId) -> Vec<u8> {
-    format!("pool/{}/checkpoints", id.0.simple()).into_bytes()
+pub(crate) fn history(id: PoolId) -> Vec<u8> {
+    format!("pool/{}/history", id.0.simple()).into_bytes()
 }
 
 /// Paths of one epoch of one pool.

@@ -4,7 +4,7 @@ use super::Record;
 use crate::keys::{Attributes, Deletion, IsoDuration, RotateTrigger, Tags};
 use crate::pool::PoolState;
 use serde::{Deserialize, Serialize};
-use strongroom_hsm::verbs::{Checkpoint, WrappedRoot};
+use strongroom_hsm::verbs::{History, WrappedRoot};
 use strongroom_hsm::{KeyBlob, PublicKey};
 use strongroom_model::audit::AuditRecord;
 use strongroom_model::role::{RoleAssignment, RoleDefinition};
@@ -25,7 +25,7 @@ records! {
     OutboxRecord = 4;
     PoolRecord = 5;
     EpochRecord = 6;
-    CheckpointsRecord = 7;
+    HistoryRecord = 7;
     SystemKeyRecord = 8;
     RolesRecord = 9;
     DefinitionRecord = 10;
@@ -89,9 +89,9 @@ pub(crate) struct PoolRecord {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct EpochRecord(pub(crate) u32);
 
-/// The last signed state of each use chain of a pool.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct CheckpointsRecord(pub(crate) Vec<Checkpoint>);
+/// The last run of a pool's partition that is safe here, with the last signed state of its use chains.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct HistoryRecord(pub(crate) History);
 
 /// A key of the product.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use super::house::{Fault, House, recorded};
 use std::sync::Arc;
 use std::time::Duration;
+use strongroom_model::audit::{AuditRecord, Stamp};
 use strongroom_model::error::{Error, Unavailable};
 use strongroom_model::role::CRYPTO_USER;
 use strongroom_model::{DataAction, RoleScope};
@@ -53,6 +54,41 @@ async fn a_refused_change_leaves_no_row() {
     house.store.fail_next(&[Fault::Failed]);
     assert_eq!(house.create("k").await.err(), Some(Error::Unavailable(Unavailable::Store)));
     assert_eq!(house.objects().await.len(), before);
+}
+
+#[tokio::test]
+async fn a_change_that_was_chained_is_recorded_whatever_becomes_of_its_commit() {
+    let house = House::new().await;
+    let start = house.engine.outbox(10_000).await.unwrap().len();
+    assert!(house.engine.take_not_committed().is_empty());
+    house.create("k").await.unwrap();
+    house.store.fail_next(&[Fault::Failed]);
+    assert!(house.create("k").await.is_err());
+    house.rotate("k").await.unwrap();
+    let off = crate::keys::UpdateKey {
+        attributes: crate::keys::AttributeChange { enabled: Some(false), ..Default::default() },
+        ..Default::default()
+    };
+    house.store.fail_next(&[Fault::Failed]);
+    assert!(house.update("k", off.clone()).await.is_err());
+    house.update("k", off).await.unwrap();
+    // Tags are not the partition's affair.
+    house.update("k", crate::keys::UpdateKey { tags: Some(Default::default()), ..Default::default() }).await.unwrap();
+
+    let committed: Vec<_> = house.engine.outbox(10_000).await.unwrap().split_off(start);
+    let committed: Vec<_> = committed.into_iter().map(|row| row.record).collect();
+    let dropped = house.engine.take_not_committed();
+    assert!(house.engine.take_not_committed().is_empty());
+    assert!(committed.iter().all(|r| r.operation != "KeyChangeNotCommitted"));
+    assert!(dropped.iter().all(|r| r.operation == "KeyChangeNotCommitted" && r.status == 409));
+    assert!(dropped.iter().all(|r| r.object.starts_with("keys/k/") && r.actor == recorded().record.actor));
+    let entry = |record: &AuditRecord| match &record.stamp {
+        Some(Stamp::Change(change)) => Some((change.place.sequence, change.place.generation)),
+        Some(Stamp::Use(_) | Stamp::System(_)) | None => None,
+    };
+    let entries = |records: &[AuditRecord]| records.iter().map(entry).collect::<Vec<_>>();
+    assert_eq!(entries(&committed), [Some((1, 1)), Some((3, 1)), Some((5, 2)), None]);
+    assert_eq!(entries(&dropped), [Some((2, 1)), Some((4, 2))]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

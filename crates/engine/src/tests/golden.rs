@@ -69,7 +69,8 @@ async fn fill(real: &Real) {
     };
     engine.create_role_assignment(&g, recorded(), Uuid::from_u128(2), officer).await.unwrap();
     engine.system_key("issuer", KeySpec::EcP256).await.unwrap();
-    engine.checkpoints().await.unwrap();
+    let history = engine.sign_chains(&real.pool).await.unwrap();
+    assert!(engine.keep_history(&real.pool, &history).await.unwrap());
     engine.stop().await;
 }
 

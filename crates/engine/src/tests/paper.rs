@@ -4,11 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use strongroom_hsm::gateway::Pending;
-use strongroom_hsm::verbs::{Capabilities, Input, Operate, Output, ProviderName, WrappedRoot};
+use strongroom_hsm::verbs::{
+    Capabilities, History, Input, Opening, Operate, Output, ProviderName, RootParts, WrappedRoot,
+};
 use strongroom_hsm::{
     Binding, Gateway, HsmError, KeyBlob, KeyDraft, KeyKind, KeyMade, Partitions, PublicKey, Reply, Request,
 };
-use strongroom_model::audit::UseStamp;
+use strongroom_model::audit::{ChangeStamp, KeyChange, UseStamp};
 use strongroom_model::clock::ManualClock;
 use strongroom_model::key::Origin;
 use strongroom_model::{Algorithm, Clock, KeyOps, KeySpec, KeyType, KeyVersion, PoolId, SecretBytes, VaultId};
@@ -123,10 +125,26 @@ impl PaperGateway {
         binding.permits(operate.input.operation(), self.clock.now())?;
         operate.algorithm.check(operate.input.operation(), binding.spec).map_err(|_| HsmError::AlgorithmMismatch)?;
         self.opened.lock().unwrap().insert(sealed);
-        Ok(Reply::Done(output(&operate.input, operate.algorithm), self.stamp()))
+        Ok(Reply::Done(output(&operate.input, operate.algorithm), self.stamp(binding.generation)))
     }
 
-    fn stamp(&self) -> UseStamp {
+    fn opening(&self) -> Opening {
+        Opening {
+            pool: self.pool,
+            time: self.clock.now(),
+            audit_key: PublicKey::Oct,
+            previous: None,
+            chains: vec![*self.pool.0.as_bytes()],
+            checkpoints: Vec::new(),
+            signature: Vec::new(),
+        }
+    }
+
+    fn change(&self, blob: &KeyBlob, change: fn([u8; 32]) -> KeyChange) -> ChangeStamp {
+        ChangeStamp { place: self.stamp(blob.binding.generation), change: change(blob.binding.digest()) }
+    }
+
+    fn stamp(&self, generation: u64) -> UseStamp {
         let mut sequence = self.sequence.lock().unwrap();
         *sequence += 1;
         UseStamp {
@@ -134,6 +152,7 @@ impl PaperGateway {
             sequence: *sequence,
             hash: [0; 32],
             time: strongroom_model::Timestamp(0),
+            generation,
         }
     }
 
@@ -161,23 +180,35 @@ impl PaperGateway {
                     expires: None,
                 };
                 let wrapped = WrappedRoot(self.pool.0.as_bytes().to_vec());
-                Ok(Reply::RootCreated { wrapped, audit_key: self.make(draft, Origin::Generated) })
+                let audit_key = self.make(draft, Origin::Generated);
+                Ok(Reply::RootCreated { wrapped, audit_key, opening: self.opening() })
             }
-            Request::OpenRoot { wrapped, audit_key, .. } => {
+            Request::OpenRoot(RootParts { wrapped, audit_key, .. }) => {
                 if wrapped.0 != self.pool.0.as_bytes() {
                     return Err(HsmError::WrongSeal);
                 }
                 self.check(audit_key)?;
-                if self.open.swap(true, Ordering::SeqCst) { Err(HsmError::AlreadyOpen) } else { Ok(Reply::RootOpened) }
+                let open = self.open.swap(true, Ordering::SeqCst);
+                if open { Err(HsmError::AlreadyOpen) } else { Ok(Reply::RootOpened(self.opening())) }
             }
-            Request::Checkpoint => Ok(Reply::Checkpoints(Vec::new())),
+            Request::Checkpoint => Ok(Reply::Signed(History { opening: self.opening(), checkpoints: Vec::new() })),
             Request::SelfTest => Ok(Reply::Healthy),
             _ if !open => Err(HsmError::NotOpen),
-            Request::Generate(draft) => Ok(Reply::KeyMade(self.make(draft.clone(), Origin::Generated))),
-            Request::Import(draft, _) => Ok(Reply::KeyMade(self.make(draft.clone(), Origin::Imported))),
-            Request::Rebind(blob, change) => {
+            Request::Generate(draft, _) => {
+                let made = self.make(draft.clone(), Origin::Generated);
+                let stamp = self.change(&made.blob, KeyChange::Generate);
+                Ok(Reply::KeyMade(made, stamp))
+            }
+            Request::Import(draft, ..) => {
+                let made = self.make(draft.clone(), Origin::Imported);
+                let stamp = self.change(&made.blob, KeyChange::Import);
+                Ok(Reply::KeyMade(made, stamp))
+            }
+            Request::Rebind(blob, change, _) => {
                 self.check(blob)?;
-                Ok(Reply::Rebound(self.seal(blob.binding.rebind(change)?)))
+                let rebound = self.seal(blob.binding.rebind(change)?);
+                let stamp = self.change(&rebound, KeyChange::Rebind);
+                Ok(Reply::Rebound(rebound, stamp))
             }
             Request::Operate(operate) => self.operate(operate),
             Request::Random { count } => Ok(Reply::Random(SecretBytes::new(vec![7; usize::from(*count)]))),
@@ -214,5 +245,9 @@ impl Gateway for PaperGateway {
             tokio::task::yield_now().await;
             answer
         })
+    }
+
+    fn remember(&self, _: &History) -> bool {
+        true
     }
 }

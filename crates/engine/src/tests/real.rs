@@ -178,19 +178,34 @@ async fn chains_go_on_where_the_last_run_signed_them() {
     let folder = tempfile::tempdir().unwrap();
     let real = Real::start(folder.path(), 1).await.unwrap();
     real.create("k", KeySpec::EcP256, KeyOps::default_for(KeyType::Ec)).await;
-    let sign = async |real: &Real| {
+    let signed = async |real: &Real| {
         real.operate("k", Algorithm::Es256, Input::Sign { digest: vec![1; 32] }).await.unwrap();
-        let all = real.engine.checkpoints().await.unwrap();
-        all.into_iter().filter(|c| c.pool == real.pool.id).collect::<Vec<_>>()
+        real.engine.sign_chains(&real.pool).await.unwrap()
     };
-    let first = sign(&real).await;
-    assert_eq!(first.len(), 1);
-    let second = sign(&real).await;
-    assert!(second[0].sequence > first[0].sequence);
+    let first = signed(&real).await;
+    assert_eq!(first.checkpoints.len(), 1);
+    assert!(real.engine.keep_history(&real.pool, &first).await.unwrap());
+    let unkept = signed(&real).await;
+    assert!(unkept.checkpoints[0].sequence > first.checkpoints[0].sequence && unkept.opening == first.opening);
     drop(real);
     let real = Real::start(folder.path(), 1).await.unwrap();
-    let next = sign(&real).await;
-    assert_eq!(next[0].previous, [second[0].fingerprint()]);
+    assert_eq!(real.engine.history(&real.pool), first, "what the log may lack");
+    let next = signed(&real).await;
+    assert_eq!(next.opening.previous, Some(first.opening.digest()));
+    assert_eq!(next.opening.checkpoints[0].hash, first.checkpoints[0].hash);
+    // A partition that dies: the run that ended is no longer kept, the next one is.
+    real.partitions.kill(real.pool.id);
+    let healed = signed(&real).await;
+    assert!(!real.engine.keep_history(&real.pool, &next).await.unwrap());
+    assert!(real.engine.keep_history(&real.pool, &healed).await.unwrap());
+    assert_eq!(healed.opening.previous, Some(first.opening.digest()));
+    let path = crate::records::paths::history(real.pool.id);
+    drop(real);
+    // Without a history nobody knows what came before: no pool opens.
+    let store = RedbStore::open(&folder.path().join("store"), Options::default()).unwrap();
+    store.commit(vec![], vec![strongroom_store::Change::Delete(path)]).await.unwrap();
+    let store = Arc::new(store);
+    assert!(matches!(Real::on(store, 1).await.err(), Some(StartError::Damaged(_))));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

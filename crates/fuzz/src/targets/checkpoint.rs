@@ -1,8 +1,8 @@
-//! Use chains: two checkpoints that differ are signed as different messages, and no signature comes from nowhere.
+//! Use chains: two statements that differ are signed as different messages, and no signature comes from nowhere.
 
 use crate::house::parts;
-use strongroom_hsm::verbs::Checkpoint;
-use strongroom_hsm::{PublicKey, UseEntry, next_hash};
+use strongroom_hsm::verbs::{Checkpoint, Opening};
+use strongroom_hsm::{Act, Entry, KeyKind, PublicKey};
 use strongroom_model::clock::Timestamp;
 use strongroom_model::key::Operation;
 use strongroom_model::{Curve, KeyVersion, VaultId};
@@ -18,11 +18,17 @@ fn audit_key() -> PublicKey {
     PublicKey::Ec { curve: Curve::P256, x: decode(X), y: decode(Y) }
 }
 
-/// `checkpoint ‖ 0xff × 4 ‖ checkpoint`, each as on a lane, or a use's name and hash.
+/// `statement ‖ 0xff × 4 ‖ statement`, checkpoints or openings, each as on a lane, or two names of keys.
 pub(crate) fn run(data: &[u8]) {
-    uses(data);
+    entries(data);
     let at = data.windows(4).position(|w| w == [0xff; 4]).unwrap_or(data.len());
     let (a, b) = data.split_at(at);
+    let b = b.get(4..).unwrap_or_default();
+    checkpoints(a, b);
+    openings(a, b);
+}
+
+fn checkpoints(a: &[u8], b: &[u8]) {
     let a = decode::<Checkpoint>(a);
     if let Ok(a) = &a {
         assert!(!a.verify(&audit_key()), "a forged signature");
@@ -30,52 +36,89 @@ pub(crate) fn run(data: &[u8]) {
         assert!(!unsigned.verify(&audit_key()));
         assert_eq!(unsigned.message(), a.message());
     }
-    if let (Ok(a), Ok(b)) = (a, decode::<Checkpoint>(b.get(4..).unwrap_or_default())) {
+    if let (Ok(a), Ok(b)) = (a, decode::<Checkpoint>(b)) {
         let same = Checkpoint { signature: b.signature.clone(), ..a.clone() } == b;
         assert_eq!(a.message() == b.message(), same, "two checkpoints with one message");
-        assert!(a == b || a.fingerprint() != b.fingerprint(), "two checkpoints with one fingerprint");
     }
 }
 
-/// Two uses of other names or after other hashes never have one hash.
-fn uses(data: &[u8]) {
+fn openings(a: &[u8], b: &[u8]) {
+    let (Ok(a), b) = (decode::<Opening>(a), decode::<Opening>(b)) else { return };
+    let forged = Opening { audit_key: audit_key(), ..a.clone() };
+    assert!(!forged.verify(), "a forged signature");
+    if let Ok(b) = b {
+        // No run before, and one whose name is all zeros, are written alike; nothing has such a name.
+        let previous = |o: &Opening| o.previous.unwrap_or_default();
+        let (signature, before) = (b.signature.clone(), b.previous);
+        let same = previous(&a) == previous(&b)
+            && Opening { signature, previous: before, audit_key: b.audit_key.clone(), ..a.clone() } == b
+            && a.audit_key.canonical() == b.audit_key.canonical();
+        assert_eq!(a.message() == b.message(), same, "two openings with one message");
+    }
+}
+
+/// Two entries of other names never have one hash.
+fn entries(data: &[u8]) {
     let [a, b] = parts(data);
     let (Ok(a), Ok(b)) = (std::str::from_utf8(a), std::str::from_utf8(b)) else { return };
-    let entry = |name| UseEntry {
+    let entry = |name| Entry {
         chain: [1; 16],
         sequence: 1,
-        operation: Operation::Sign,
-        vault: VaultId::NONE,
-        name,
-        version: KeyVersion([2; 16]),
         time: Timestamp(3),
         caller: Uuid::nil(),
+        kind: KeyKind::Customer,
+        vault: VaultId::NONE,
+        version: KeyVersion([2; 16]),
+        generation: 1,
+        act: Act::Use(Operation::Sign),
+        name,
     };
-    assert_eq!(next_hash(&[0; 32], &entry(a)) == next_hash(&[0; 32], &entry(b)), a == b);
+    assert_eq!(entry(a).hash_after(&[0; 32]) == entry(b).hash_after(&[0; 32]), a == b);
 }
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
-    // Chain, sequence, hash, time, pool, number of previous ones, signature.
-    let checkpoint = |sequence: u8, previous: u8| {
-        let mut bytes = vec![5; 16];
+    // Pool, chain, sequence, hash, time, signature.
+    let checkpoint = |sequence: u8| {
+        let mut bytes = vec![16];
+        bytes.extend([7; 16]);
+        bytes.extend([5; 16]);
         bytes.push(sequence);
         bytes.extend([6; 32]);
         bytes.extend([0x80, 0x80, 0x01]);
-        bytes.push(16);
+        bytes.push(64);
+        bytes.extend([9; 64]);
+        bytes
+    };
+    // Pool, time, key (a P-256 point), previous, chains, states, signature.
+    let opening = |previous: bool, chains: u8, states: u8| {
+        let mut bytes = vec![16];
         bytes.extend([7; 16]);
-        bytes.push(previous);
-        bytes.extend(vec![8; 32 * usize::from(previous)]);
+        bytes.extend([0x80, 0x80, 0x01, 1, 0, 32]);
+        bytes.extend([1; 32]);
+        bytes.push(32);
+        bytes.extend([2; 32]);
+        bytes.push(u8::from(previous));
+        bytes.extend(vec![3; if previous { 32 } else { 0 }]);
+        bytes.push(chains);
+        bytes.extend(vec![4; 16 * usize::from(chains)]);
+        bytes.push(states);
+        for _ in 0..states {
+            bytes.extend([4; 16]);
+            bytes.push(5);
+            bytes.extend([6; 32]);
+        }
         bytes.push(64);
         bytes.extend([9; 64]);
         bytes
     };
     let pair = |a: Vec<u8>, b: Vec<u8>| [a, vec![0xff; 4], b].concat();
-    let first = checkpoint(1, 0);
-    assert!(decode::<Checkpoint>(&first).is_ok(), "the seed is a checkpoint");
+    assert!(decode::<Checkpoint>(&checkpoint(1)).is_ok(), "the seed is a checkpoint");
+    assert!(decode::<Opening>(&opening(true, 2, 1)).is_ok(), "the seed is an opening");
     vec![
-        pair(first.clone(), first),
-        pair(checkpoint(2, 0), checkpoint(2, 1)),
-        pair(checkpoint(3, 2), checkpoint(4, 2)),
+        pair(checkpoint(1), checkpoint(1)),
+        pair(checkpoint(2), checkpoint(3)),
+        pair(opening(false, 1, 0), opening(true, 1, 0)),
+        pair(opening(true, 2, 1), opening(true, 1, 2)),
         b"a\0b".to_vec(),
     ]
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use strongroom_hsm::error::HsmError;
 use strongroom_hsm::verbs::{Answer, BlobId, Envelope, Input, KeyMaterial, Operate, Output};
 use strongroom_hsm::{Binding, KeyBlob, RebindChange, Reply, Request};
-use strongroom_model::audit::UseStamp;
+use strongroom_model::audit::{ChangeStamp, KeyChange, UseStamp};
 use strongroom_model::clock::Timestamp;
 use strongroom_model::{Algorithm, SecretBytes};
 use strongroom_partition::codec::{Buffer, FRAME_MAX, Inbox, decode, encode_answer, encode_request};
@@ -81,17 +81,22 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let requests = [
         Request::Describe,
         Request::Random { count: 16 },
-        Request::Rebind(Arc::clone(&blob), RebindChange { enabled: Some(false), ..RebindChange::default() }),
-        Request::Import(super::partition::draft("a"), KeyMaterial::Oct { k: secret() }),
+        Request::Rebind(
+            Arc::clone(&blob),
+            RebindChange { enabled: Some(false), ..RebindChange::default() },
+            Uuid::nil(),
+        ),
+        Request::Import(super::partition::draft("a"), KeyMaterial::Oct { k: secret() }, Uuid::nil()),
         operate(Input::Encrypt { plaintext: secret(), iv: None, aad: Some(vec![1]) }),
         operate(Input::Decrypt { ciphertext: vec![1; 32], iv: Some(vec![2; 12]), aad: None, tag: Some(vec![3; 16]) }),
         operate(Input::Sign { digest: vec![5; 32] }),
         operate(Input::WrapKey { key: secret() }),
     ];
-    let stamp = UseStamp { chain: [1; 16], sequence: 2, hash: [3; 32], time: Timestamp(4) };
+    let stamp = UseStamp { chain: [1; 16], sequence: 2, hash: [3; 32], time: Timestamp(4), generation: 5 };
+    let changed = ChangeStamp { place: stamp, change: KeyChange::Rebind([6; 32]) };
     let replies = [
         Ok(Reply::NeedBlob),
-        Ok(Reply::Rebound(KeyBlob::clone(&blob))),
+        Ok(Reply::Rebound(KeyBlob::clone(&blob), changed)),
         Ok(Reply::Done(Output::Plaintext(secret()), stamp)),
         Ok(Reply::Random(secret())),
         Err(HsmError::Unsealable),

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use strongroom_hsm::PublicKey;
-use strongroom_model::audit::UseStamp;
+use strongroom_model::audit::{SystemStamp, UseStamp};
 use strongroom_model::clock::ManualClock;
 use strongroom_model::{Error, Timestamp};
 use strongroom_server::identity::settings::{
@@ -206,7 +206,8 @@ fn signer(key: &Arc<KeyPair>) -> SystemSigner {
             let digest = Digest::import_less_safe(&sha256, &SHA256).map_err(|_| Error::MethodNotAllowed)?;
             let mut signature = vec![0; key.public_modulus_len()];
             key.sign_digest(&RSA_PKCS1_SHA256, &digest, &mut signature).map_err(|_| Error::MethodNotAllowed)?;
-            Ok((signature, UseStamp { chain: [1; 16], sequence: 1, hash: [2; 32], time: Timestamp(0) }))
+            let place = UseStamp { chain: [1; 16], sequence: 1, hash: [2; 32], time: Timestamp(0), generation: 1 };
+            Ok((signature, SystemStamp { place, key: "systemkeys/issuer/1".into() }))
         })
     })
 }

@@ -56,8 +56,8 @@ impl Partition {
         partition.ask(Request::CreateRoot).unwrap();
         let canary = KeyMaterial::Oct { k: SecretBytes::copy_of(&CANARY) };
         let signer = KeyDraft { spec: KeySpec::EcP256, ops: KeyOps::default_for(KeyType::Ec), ..draft("signer") };
-        for request in [Request::Import(draft("canary"), canary), Request::Generate(signer)] {
-            let Ok(Reply::KeyMade(made)) = partition.ask(request) else { panic!("a key") };
+        for request in [Request::Import(draft("canary"), canary, Uuid::nil()), Request::Generate(signer, Uuid::nil())] {
+            let Ok(Reply::KeyMade(made, _)) = partition.ask(request) else { panic!("a key") };
             partition.known.push(Arc::new(made.blob));
         }
         partition
@@ -82,15 +82,15 @@ impl Partition {
                     operate.blob = Some(Arc::clone(blob));
                 }
             }
-            Request::Rebind(blob, _) => {
+            Request::Rebind(blob, ..) => {
                 if let Some(known) = self.known(&blob.sealed) {
                     *blob = Arc::clone(known);
                 }
             }
             Request::Describe
             | Request::CreateRoot
-            | Request::OpenRoot { .. }
-            | Request::Generate(_)
+            | Request::OpenRoot(_)
+            | Request::Generate(..)
             | Request::Import(..)
             | Request::Random { .. }
             | Request::Checkpoint
@@ -107,13 +107,13 @@ impl Partition {
         encode_answer(&answer, &mut frame);
         assert!(told || !holds(frame.as_slice(), &CANARY), "a key left the partition");
         assert!(decode::<Answer>(frame.as_slice().get(4..).unwrap_or_default()).is_ok());
-        if let Ok(Reply::KeyMade(made)) = &answer.result {
+        if let Ok(Reply::KeyMade(made, _)) = &answer.result {
             let binding = &made.blob.binding;
             let origin = if import { Origin::Imported } else { Origin::Generated };
             assert!(binding.pool == POOL && binding.origin == origin && binding.generation == 1);
             assert!(!binding.exportable && binding.has_canonical_name());
         }
-        if let Ok(Reply::Rebound(blob)) = &answer.result {
+        if let Ok(Reply::Rebound(blob, _)) = &answer.result {
             assert!(!blob.binding.exportable && blob.binding.generation > 1);
         }
     }
@@ -133,7 +133,7 @@ pub(crate) fn run(data: &[u8]) {
             let Ok(mut envelope) = decode::<Envelope>(frame) else { break };
             partition.fill(&mut envelope.request);
             let slow = matches!(&envelope.request,
-                Request::Generate(draft) if draft.spec.kty() == KeyType::Rsa)
+                Request::Generate(draft, _) if draft.spec.kty() == KeyType::Rsa)
                 || matches!(&envelope.request, Request::SelfTest);
             if !slow {
                 partition.check(envelope, told);
@@ -180,12 +180,12 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let requests = [
         Request::Describe,
         Request::CreateRoot,
-        Request::Generate(draft("made")),
-        Request::Generate(of(KeySpec::EcP384)),
-        Request::Import(draft("taken"), KeyMaterial::Oct { k: plaintext() }),
-        Request::Import(of(KeySpec::EcP256), ec),
-        Request::Import(of(KeySpec::Rsa2048), rsa),
-        Request::Rebind(blob(), RebindChange { ops: Some(KeyOps::NONE), ..RebindChange::default() }),
+        Request::Generate(draft("made"), Uuid::nil()),
+        Request::Generate(of(KeySpec::EcP384), Uuid::nil()),
+        Request::Import(draft("taken"), KeyMaterial::Oct { k: plaintext() }, Uuid::nil()),
+        Request::Import(of(KeySpec::EcP256), ec, Uuid::nil()),
+        Request::Import(of(KeySpec::Rsa2048), rsa, Uuid::nil()),
+        Request::Rebind(blob(), RebindChange { ops: Some(KeyOps::NONE), ..RebindChange::default() }, Uuid::nil()),
         Request::Random { count: 5 },
         Request::Checkpoint,
         operate(1, Algorithm::Es256, Input::Sign { digest: vec![5; 32] }),

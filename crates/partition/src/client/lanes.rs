@@ -44,13 +44,13 @@ impl Route {
     pub(super) fn of(request: &Request) -> Self {
         match request {
             Request::Describe | Request::Random { .. } | Request::Checkpoint => Self::FAST,
-            Request::CreateRoot | Request::OpenRoot { .. } => Self::SLOW,
+            Request::CreateRoot | Request::OpenRoot(_) => Self::SLOW,
             Request::SelfTest => Self { watched: false, ..Self::SLOW },
-            Request::Generate(draft) | Request::Import(draft, _) => match draft.spec.kty() {
+            Request::Generate(draft, _) | Request::Import(draft, ..) => match draft.spec.kty() {
                 KeyType::Rsa => Self { watched: false, long: true, ..Self::SLOW },
                 KeyType::Ec | KeyType::Oct => Self::FAST,
             },
-            Request::Rebind(blob, _) => match blob.binding.spec.kty() {
+            Request::Rebind(blob, ..) => match blob.binding.spec.kty() {
                 KeyType::Rsa => Self::SLOW,
                 KeyType::Ec | KeyType::Oct => Self::FAST,
             },

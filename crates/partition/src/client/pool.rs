@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use strongroom_hsm::gateway::Pending;
+use strongroom_hsm::verbs::History;
 use strongroom_hsm::{Gateway, HsmError, Request};
 use strongroom_model::PoolId;
 use tokio::sync::{Notify, Semaphore};
@@ -186,5 +187,9 @@ impl Gateway for PoolGateway {
             self.memory.learn(lesson, &result);
             result
         })
+    }
+
+    fn remember(&self, history: &History) -> bool {
+        self.memory.remember(history)
     }
 }

@@ -1,17 +1,16 @@
 //! The use chains of a partition's threads, and the checkpoints signed over them.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use strongroom_hsm::chain::{CHAIN_START, UseEntry, next_hash};
-use strongroom_hsm::verbs::Checkpoint;
-use strongroom_hsm::{Binding, HsmError};
+use strongroom_hsm::verbs::{Checkpoint, Opening};
+use strongroom_hsm::{Act, Binding, Entry, HsmError};
+use strongroom_model::PoolId;
 use strongroom_model::audit::UseStamp;
 use strongroom_model::clock::Timestamp;
-use strongroom_model::{Operation, PoolId};
 use uuid::Uuid;
 
-/// Uses after which a thread signs a checkpoint by itself.
-pub const USES_PER_CHECKPOINT: u64 = 4_096;
-/// Checkpoints of one chain kept for the next call; the first one, which names the chains before it, is never dropped.
+/// Entries after which a thread signs a checkpoint by itself.
+pub const ENTRIES_PER_CHECKPOINT: u64 = 4_096;
+/// Checkpoints of one chain kept for the next call.
 const KEPT_MAX: usize = 4;
 
 /// The chain of one thread of a partition.
@@ -21,14 +20,15 @@ pub struct ThreadChain(Arc<Mutex<Chain>>);
 struct Chain {
     id: [u8; 16],
     sequence: u64,
-    hash: [u8; 32],
+    /// Nothing before the run was opened.
+    hash: Option<[u8; 32]>,
     /// Sequence of the last checkpoint signed; 0 before the first.
     signed: u64,
     kept: Vec<Checkpoint>,
 }
 
-/// Signs a checkpoint's digest.
-pub(super) type Signer<'a> = &'a dyn Fn(&Checkpoint) -> Result<Vec<u8>, HsmError>;
+/// Signs a message with the audit key.
+pub(super) type Signer<'a> = &'a dyn Fn(&[u8]) -> Result<Vec<u8>, HsmError>;
 
 /// What a checkpoint says besides the chain's own state.
 #[derive(Clone, Copy)]
@@ -37,8 +37,6 @@ pub(super) struct Stamped<'a> {
     pub(super) now: Timestamp,
     /// Whose partition this is.
     pub(super) pool: PoolId,
-    /// Fingerprints of the checkpoints before this start.
-    pub(super) previous: &'a [[u8; 32]],
     /// The audit key at work.
     pub(super) signer: Signer<'a>,
 }
@@ -46,42 +44,58 @@ pub(super) struct Stamped<'a> {
 impl ThreadChain {
     /// A chain with this random id.
     pub(super) fn new(id: [u8; 16]) -> Self {
-        Self(Arc::new(Mutex::new(Chain { id, sequence: 0, hash: CHAIN_START, signed: 0, kept: Vec::new() })))
+        Self(Arc::new(Mutex::new(Chain { id, sequence: 0, hash: None, signed: 0, kept: Vec::new() })))
     }
 
-    /// Adds a use; every [`USES_PER_CHECKPOINT`] of them signs a checkpoint. Nothing is added when that fails.
+    pub(super) fn id(&self) -> [u8; 16] {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).id
+    }
+
+    /// Begins from the opening that names it.
+    pub(super) fn open(&self, opening: &Opening) {
+        let mut chain = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        chain.hash = Some(opening.start_of(&chain.id));
+    }
+
+    /// Adds an entry; every [`ENTRIES_PER_CHECKPOINT`] of them signs a checkpoint. Nothing is added when that fails.
     pub(super) fn add(
         &self,
-        operation: Operation,
+        act: Act,
         binding: &Binding,
         caller: Uuid,
         with: Stamped<'_>,
     ) -> Result<UseStamp, HsmError> {
         let mut chain = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = UseEntry {
+        let last = chain.hash.ok_or(HsmError::NotOpen)?;
+        let entry = Entry {
             chain: chain.id,
             sequence: chain.sequence + 1,
-            operation,
-            vault: binding.vault,
-            name: &binding.name,
-            version: binding.version,
             time: with.now,
             caller,
+            kind: binding.kind,
+            vault: binding.vault,
+            version: binding.version,
+            generation: binding.generation,
+            act,
+            name: &binding.name,
         };
-        let (sequence, hash) = (entry.sequence, next_hash(&chain.hash, &entry));
-        if sequence.is_multiple_of(USES_PER_CHECKPOINT) {
+        let (sequence, hash) = (entry.sequence, entry.hash_after(&last));
+        if sequence.is_multiple_of(ENTRIES_PER_CHECKPOINT) {
             let checkpoint = chain.sign(sequence, hash, with)?;
-            chain.keep(checkpoint);
+            if chain.kept.len() >= KEPT_MAX {
+                chain.kept.remove(0);
+            }
+            chain.kept.push(checkpoint);
         }
-        (chain.sequence, chain.hash) = (sequence, hash);
-        Ok(UseStamp { chain: chain.id, sequence, hash, time: with.now })
+        (chain.sequence, chain.hash) = (sequence, Some(hash));
+        Ok(UseStamp { chain: chain.id, sequence, hash, time: with.now, generation: binding.generation })
     }
 
     /// The checkpoints since the last call: those kept, and one over the present state when it moved.
     pub(super) fn checkpoints(&self, with: Stamped<'_>) -> Result<Vec<Checkpoint>, HsmError> {
         let mut chain = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if chain.sequence > chain.signed {
-            let (sequence, hash) = (chain.sequence, chain.hash);
+        if let Some(hash) = chain.hash.filter(|_| chain.sequence > chain.signed) {
+            let sequence = chain.sequence;
             let checkpoint = chain.sign(sequence, hash, with)?;
             chain.kept.push(checkpoint);
         }
@@ -91,18 +105,10 @@ impl ThreadChain {
 
 impl Chain {
     fn sign(&mut self, sequence: u64, hash: [u8; 32], with: Stamped<'_>) -> Result<Checkpoint, HsmError> {
-        let previous = if self.signed == 0 { with.previous.to_vec() } else { Vec::new() };
-        let (chain, time, pool) = (self.id, with.now, with.pool);
-        let mut checkpoint = Checkpoint { chain, sequence, hash, time, pool, previous, signature: Vec::new() };
-        checkpoint.signature = (with.signer)(&checkpoint)?;
+        let (pool, chain, time) = (with.pool, self.id, with.now);
+        let mut checkpoint = Checkpoint { pool, chain, sequence, hash, time, signature: Vec::new() };
+        checkpoint.signature = (with.signer)(&checkpoint.message())?;
         self.signed = sequence;
         Ok(checkpoint)
-    }
-
-    fn keep(&mut self, checkpoint: Checkpoint) {
-        if self.kept.len() >= KEPT_MAX {
-            self.kept.remove(1);
-        }
-        self.kept.push(checkpoint);
     }
 }

@@ -2,9 +2,11 @@
 
 mod chains;
 mod rules;
+mod runs;
 mod table;
 
-pub use chains::{ThreadChain, USES_PER_CHECKPOINT};
+pub use chains::{ENTRIES_PER_CHECKPOINT, ThreadChain};
+pub use runs::CHAINS_MAX;
 pub use table::{KNOWN_GENERATIONS_MAX, OPENED_KEYS_MAX};
 
 use chains::Stamped;
@@ -12,16 +14,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use strongroom_hsm::binding::Binding;
 use strongroom_hsm::error::ValueName;
-use strongroom_hsm::verbs::{Answer, BlobId, Checkpoint, Envelope, Input, KeyMaterial, Operate, Output, WrappedRoot};
-use strongroom_hsm::{HsmError, KeyBlob, KeyDraft, KeyMade, Provider, RebindChange, Reply, Request};
+use strongroom_hsm::verbs::{Answer, BlobId, Envelope, History, KeyMaterial, Opening, Operate};
+use strongroom_hsm::{Act, HsmError, KeyBlob, KeyDraft, Provider, RebindChange, Reply, Request};
+use strongroom_model::audit::{ChangeStamp, KeyChange};
 use strongroom_model::clock::Timestamp;
 use strongroom_model::key::Origin;
 use strongroom_model::limits::RANDOM_BYTES_MAX;
-use strongroom_model::{Algorithm, Clock, KeyVersion, PoolId, SecretBytes};
+use strongroom_model::{Clock, PoolId, SecretBytes};
 use table::{Opened, Table};
+use uuid::Uuid;
 
-/// Checkpoints that [`Request::OpenRoot`] may hand over: one for each chain of a machine with 128 cores.
-pub const LAST_CHECKPOINTS_MAX: usize = 256;
 /// Bytes of checkpoints in one reply; what does not fit comes with the next call.
 const CHECKPOINT_REPLY_MAX: usize = 64 * 1024;
 
@@ -43,8 +45,8 @@ pub struct Core<P: Provider> {
 struct Roots<P: Provider> {
     root: P::Root,
     audit_key: P::Key,
-    /// Fingerprints of the checkpoints handed over at the start.
-    previous: Vec<[u8; 32]>,
+    /// How this run began.
+    opening: Opening,
 }
 
 impl<P: Provider> Core<P> {
@@ -63,13 +65,6 @@ impl<P: Provider> Core<P> {
         }
     }
 
-    /// Opens the use chain of one more thread.
-    pub fn thread_chain(&self) -> Result<ThreadChain, HsmError> {
-        let chain = ThreadChain::new(self.random_id()?);
-        self.chains.lock().unwrap_or_else(PoisonError::into_inner).push(chain.clone());
-        Ok(chain)
-    }
-
     /// Answers one request on the thread of `chain`.
     pub fn handle(&self, chain: &ThreadChain, envelope: Envelope) -> Answer {
         let Envelope { id, clock_offset, request } = envelope;
@@ -85,13 +80,13 @@ impl<P: Provider> Core<P> {
         match request {
             Request::Describe => Ok(Reply::Described(self.provider.describe())),
             Request::CreateRoot => self.create_root(now),
-            Request::OpenRoot { wrapped, audit_key, last } => self.open_root(&wrapped, &audit_key, &last),
-            Request::Generate(draft) => self.generate(draft, now).map(Reply::KeyMade),
-            Request::Import(draft, material) => self.import(draft, material, now).map(Reply::KeyMade),
-            Request::Rebind(blob, change) => self.rebind(&blob, &change).map(Reply::Rebound),
+            Request::OpenRoot(parts) => self.open_root(&parts, now),
+            Request::Generate(draft, caller) => self.generate(chain, draft, caller, now),
+            Request::Import(draft, material, caller) => self.import(chain, draft, material, caller, now),
+            Request::Rebind(blob, change, caller) => self.rebind(chain, &blob, &change, caller, now),
             Request::Operate(operate) => self.operate(chain, operate, now),
             Request::Random { count } => self.random(count),
-            Request::Checkpoint => self.checkpoint(now).map(Reply::Checkpoints),
+            Request::Checkpoint => self.checkpoint(now).map(Reply::Signed),
             Request::SelfTest => self.provider.self_test().map(|()| Reply::Healthy),
         }
     }
@@ -104,53 +99,44 @@ impl<P: Provider> Core<P> {
         self.provider.random(16)?.expose().try_into().map_err(|_| HsmError::Provider)
     }
 
-    fn create_root(&self, now: Timestamp) -> Result<Reply, HsmError> {
-        let mut slot = self.kek.lock().unwrap_or_else(PoisonError::into_inner);
-        let kek = slot.as_ref().ok_or(HsmError::AlreadyOpen)?;
-        let (root, wrapped) = self.provider.create_root(kek, self.pool)?;
-        let binding = rules::audit_binding(self.pool, KeyVersion(self.random_id()?), now);
-        let made = self.provider.generate(&root, binding)?;
-        let audit_key = self.provider.open_key(&root, &made.blob)?;
-        self.roots.set(Roots { root, audit_key, previous: Vec::new() }).map_err(|_| HsmError::AlreadyOpen)?;
-        *slot = None;
-        Ok(Reply::RootCreated { wrapped, audit_key: made })
-    }
-
-    fn open_root(&self, wrapped: &WrappedRoot, audit: &KeyBlob, last: &[Checkpoint]) -> Result<Reply, HsmError> {
-        let mut slot = self.kek.lock().unwrap_or_else(PoisonError::into_inner);
-        let kek = slot.as_ref().ok_or(HsmError::AlreadyOpen)?;
-        if last.len() > LAST_CHECKPOINTS_MAX || !rules::is_audit_key(audit.binding.kind, &audit.binding.name) {
-            return Err(HsmError::Protocol);
-        }
-        let root = self.provider.open_root(kek, self.pool, wrapped)?;
-        self.own(&audit.binding)?;
-        let audit_key = self.provider.open_key(&root, audit)?;
-        let previous = last.iter().map(Checkpoint::fingerprint).collect();
-        self.roots.set(Roots { root, audit_key, previous }).map_err(|_| HsmError::AlreadyOpen)?;
-        *slot = None;
-        Ok(Reply::RootOpened)
-    }
-
     /// Refuses a blob of another pool before the provider sees it.
     fn own(&self, binding: &Binding) -> Result<(), HsmError> {
         if binding.pool == self.pool { Ok(()) } else { Err(HsmError::Unsealable) }
     }
 
-    fn generate(&self, draft: KeyDraft, now: Timestamp) -> Result<KeyMade, HsmError> {
+    fn generate(&self, chain: &ThreadChain, draft: KeyDraft, caller: Uuid, now: Timestamp) -> Result<Reply, HsmError> {
         let roots = self.roots()?;
         let binding = draft.bind(self.pool, Origin::Generated, now);
         rules::check(&binding)?;
-        self.provider.generate(&roots.root, binding)
+        let made = self.provider.generate(&roots.root, binding)?;
+        let stamp = self.chain_change(roots, chain, &made.blob.binding, KeyChange::Generate, caller, now)?;
+        Ok(Reply::KeyMade(made, stamp))
     }
 
-    fn import(&self, draft: KeyDraft, material: KeyMaterial, now: Timestamp) -> Result<KeyMade, HsmError> {
+    fn import(
+        &self,
+        chain: &ThreadChain,
+        draft: KeyDraft,
+        material: KeyMaterial,
+        caller: Uuid,
+        now: Timestamp,
+    ) -> Result<Reply, HsmError> {
         let roots = self.roots()?;
         let binding = draft.bind(self.pool, Origin::Imported, now);
         rules::check(&binding)?;
-        self.provider.import(&roots.root, binding, material)
+        let made = self.provider.import(&roots.root, binding, material)?;
+        let stamp = self.chain_change(roots, chain, &made.blob.binding, KeyChange::Import, caller, now)?;
+        Ok(Reply::KeyMade(made, stamp))
     }
 
-    fn rebind(&self, blob: &KeyBlob, change: &RebindChange) -> Result<KeyBlob, HsmError> {
+    fn rebind(
+        &self,
+        chain: &ThreadChain,
+        blob: &KeyBlob,
+        change: &RebindChange,
+        caller: Uuid,
+        now: Timestamp,
+    ) -> Result<Reply, HsmError> {
         let roots = self.roots()?;
         self.own(&blob.binding)?;
         let next = blob.binding.rebind(change)?;
@@ -158,7 +144,29 @@ impl<P: Provider> Core<P> {
         let resealed = self.provider.reseal(&roots.root, blob, next)?;
         // Only now is the old binding known to be authentic.
         self.keys.know(&blob.binding)?;
-        Ok(resealed)
+        let stamp = self.chain_change(roots, chain, &resealed.binding, KeyChange::Rebind, caller, now)?;
+        Ok(Reply::Rebound(resealed, stamp))
+    }
+
+    /// Chains what was made of a key; its blob leaves only behind this.
+    fn chain_change(
+        &self,
+        roots: &Roots<P>,
+        chain: &ThreadChain,
+        binding: &Binding,
+        change: impl FnOnce([u8; 32]) -> KeyChange,
+        caller: Uuid,
+        now: Timestamp,
+    ) -> Result<ChangeStamp, HsmError> {
+        let change = change(binding.digest());
+        let place = self.stamped(roots, now, |with| chain.add(Act::Change(change), binding, caller, with))?;
+        Ok(ChangeStamp { place, change })
+    }
+
+    /// Does what may sign a checkpoint.
+    fn stamped<T>(&self, roots: &Roots<P>, now: Timestamp, work: impl FnOnce(Stamped<'_>) -> T) -> T {
+        let signer = |message: &[u8]| self.sign(&roots.audit_key, message);
+        work(Stamped { now, pool: self.pool, signer: &signer })
     }
 
     fn operate(&self, chain: &ThreadChain, operate: Operate, now: Timestamp) -> Result<Reply, HsmError> {
@@ -173,9 +181,8 @@ impl<P: Provider> Core<P> {
         opened.binding.permits(operation, now)?;
         algorithm.check(operation, opened.binding.spec).map_err(|_| HsmError::AlgorithmMismatch)?;
         let output = self.provider.operate(&opened.key, algorithm, &input)?;
-        let signer = |c: &Checkpoint| self.sign(roots, c);
-        let with = Stamped { now, pool: self.pool, previous: &roots.previous, signer: &signer };
-        let stamp = chain.add(operation, &opened.binding, caller, with)?;
+        let act = Act::Use(operation);
+        let stamp = self.stamped(roots, now, |with| chain.add(act, &opened.binding, caller, with))?;
         Ok(Reply::Done(output, stamp))
     }
 
@@ -196,33 +203,22 @@ impl<P: Provider> Core<P> {
         self.provider.random(count).map(Reply::Random)
     }
 
-    fn checkpoint(&self, now: Timestamp) -> Result<Vec<Checkpoint>, HsmError> {
+    fn checkpoint(&self, now: Timestamp) -> Result<History, HsmError> {
         let roots = self.roots()?;
-        let signer = |c: &Checkpoint| self.sign(roots, c);
-        let with = Stamped { now, pool: self.pool, previous: &roots.previous, signer: &signer };
         let chains = self.chains.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let first = self.first_chain.load(Ordering::Relaxed);
-        let (mut all, mut bytes) = (Vec::new(), 0);
+        let (mut checkpoints, mut bytes) = (Vec::new(), 0);
         for i in 0..chains.len() {
             let at = (first + i) % chains.len();
             if bytes > CHECKPOINT_REPLY_MAX {
                 self.first_chain.store(at, Ordering::Relaxed);
                 break;
             }
-            let some = chains[at].checkpoints(with)?;
+            let some = self.stamped(roots, now, |with| chains[at].checkpoints(with))?;
             bytes += some.iter().map(|c| c.message().len() + c.signature.len()).sum::<usize>();
-            all.extend(some);
+            checkpoints.extend(some);
         }
-        Ok(all)
-    }
-
-    /// ES256 over the checkpoint, by the audit key: the one use that is not itself in a chain.
-    fn sign(&self, roots: &Roots<P>, checkpoint: &Checkpoint) -> Result<Vec<u8>, HsmError> {
-        let input = Input::Sign { digest: checkpoint.digest().to_vec() };
-        match self.provider.operate(&roots.audit_key, Algorithm::Es256, &input)? {
-            Output::Signature(signature) => Ok(signature),
-            Output::Verified(_) | Output::Ciphertext { .. } | Output::Plaintext(_) => Err(HsmError::Provider),
-        }
+        Ok(History { opening: roots.opening.clone(), checkpoints })
     }
 }
 

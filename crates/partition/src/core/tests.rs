@@ -2,12 +2,14 @@
 use super::*;
 use std::collections::HashMap;
 use strongroom_hsm::KeyKind;
-use strongroom_hsm::chain::{CHAIN_START, UseEntry, next_hash};
+use strongroom_hsm::chain::Entry;
+use strongroom_hsm::verbs::{Checkpoint, Input, KeyMade, Output, RootParts, WrappedRoot};
 use strongroom_hsm_soft::SoftProvider;
 use strongroom_model::VaultId;
 use strongroom_model::audit::UseStamp;
 use strongroom_model::clock::ManualClock;
 use strongroom_model::key::{KeyOp, KeyOps, KeySpec, Operation};
+use strongroom_model::{Algorithm, KeyVersion};
 use uuid::Uuid;
 
 const START: Timestamp = Timestamp(1_790_000_000);
@@ -27,6 +29,7 @@ struct Fixture {
     clock: Arc<ManualClock>,
     audit: KeyMade,
     wrapped: WrappedRoot,
+    opening: Opening,
 }
 
 fn closed(pool: PoolId, kek: u8, dev: bool) -> (Core<SoftProvider>, ThreadChain, Arc<ManualClock>) {
@@ -40,8 +43,8 @@ fn closed(pool: PoolId, kek: u8, dev: bool) -> (Core<SoftProvider>, ThreadChain,
 fn fixture() -> Fixture {
     let (core, chain, clock) = closed(POOL, 1, false);
     let made = core.handle(&chain, envelope(Request::CreateRoot)).result.unwrap();
-    let Reply::RootCreated { wrapped, audit_key } = made else { panic!("a root") };
-    Fixture { core, chain, clock, audit: audit_key, wrapped }
+    let Reply::RootCreated { wrapped, audit_key, opening } = made else { panic!("a root") };
+    Fixture { core, chain, clock, audit: audit_key, wrapped, opening }
 }
 
 fn envelope(request: Request) -> Envelope {
@@ -78,15 +81,15 @@ impl Fixture {
     }
 
     fn generate(&self, draft: KeyDraft) -> Result<Arc<KeyBlob>, HsmError> {
-        match self.ask(Request::Generate(draft))? {
-            Reply::KeyMade(made) => Ok(Arc::new(made.blob)),
+        match self.ask(Request::Generate(draft, CALLER))? {
+            Reply::KeyMade(made, _) => Ok(Arc::new(made.blob)),
             _ => panic!("a key"),
         }
     }
 
     fn rebind(&self, blob: &Arc<KeyBlob>, change: RebindChange) -> Result<Arc<KeyBlob>, HsmError> {
-        match self.ask(Request::Rebind(Arc::clone(blob), change))? {
-            Reply::Rebound(blob) => Ok(Arc::new(blob)),
+        match self.ask(Request::Rebind(Arc::clone(blob), change, CALLER))? {
+            Reply::Rebound(blob, _) => Ok(Arc::new(blob)),
             _ => panic!("a blob"),
         }
     }
@@ -98,11 +101,32 @@ impl Fixture {
         }
     }
 
-    fn checkpoints(&self) -> Vec<Checkpoint> {
+    fn history(&self) -> History {
         match self.ask(Request::Checkpoint).unwrap() {
-            Reply::Checkpoints(all) => all,
+            Reply::Signed(history) => history,
             _ => panic!("checkpoints"),
         }
+    }
+
+    fn checkpoints(&self) -> Vec<Checkpoint> {
+        self.history().checkpoints
+    }
+
+    fn parts(&self) -> RootParts {
+        RootParts {
+            wrapped: self.wrapped.clone(),
+            audit_key: Arc::new(self.audit.blob.clone()),
+            audit_public: self.audit.public.clone(),
+            last: History { opening: self.opening.clone(), checkpoints: Vec::new() },
+        }
+    }
+
+    /// The next run of the same pool.
+    fn restarted(&self, last: History) -> Result<Self, HsmError> {
+        let (core, chain, clock) = closed(POOL, 1, false);
+        let open = Request::OpenRoot(RootParts { last, ..self.parts() });
+        let Reply::RootOpened(opening) = core.handle(&chain, envelope(open)).result? else { panic!("a run") };
+        Ok(Self { core, chain, clock, audit: self.audit.clone(), wrapped: self.wrapped.clone(), opening })
     }
 }
 
@@ -110,13 +134,12 @@ impl Fixture {
 fn nothing_works_before_the_root_is_open_and_it_opens_once() {
     let (core, chain, _) = closed(POOL, 1, false);
     let ask = |request| core.handle(&chain, envelope(request)).result.err();
-    assert_eq!(ask(Request::Generate(draft("a", KeySpec::EcP256))), Some(HsmError::NotOpen));
+    assert_eq!(ask(Request::Generate(draft("a", KeySpec::EcP256), CALLER)), Some(HsmError::NotOpen));
     assert_eq!(ask(Request::Checkpoint), Some(HsmError::NotOpen));
     assert_eq!(ask(Request::Describe), None);
 
     let f = fixture();
-    let audit_key = Arc::new(f.audit.blob.clone());
-    let open = || Request::OpenRoot { wrapped: f.wrapped.clone(), audit_key: Arc::clone(&audit_key), last: Vec::new() };
+    let open = || Request::OpenRoot(f.parts());
     assert_eq!(f.ask(Request::CreateRoot).err(), Some(HsmError::AlreadyOpen));
     assert_eq!(f.ask(open()).err(), Some(HsmError::AlreadyOpen));
     assert_eq!(ask(open()), None);
@@ -179,10 +202,10 @@ fn the_clock_is_moved_for_dev_alone() {
         let (core, chain, _) = closed(POOL, 1, dev);
         let ask = |clock_offset, request| core.handle(&chain, Envelope { id: 8, clock_offset, request });
         assert!(ask(0, Request::CreateRoot).result.is_ok());
-        let answer = ask(-500, Request::Generate(draft("a", KeySpec::EcP256)));
+        let answer = ask(-500, Request::Generate(draft("a", KeySpec::EcP256), CALLER));
         assert_eq!(answer.id, 8);
         match answer.result {
-            Ok(Reply::KeyMade(made)) => assert!(dev && made.blob.binding.created == START.plus(-500)),
+            Ok(Reply::KeyMade(made, _)) => assert!(dev && made.blob.binding.created == START.plus(-500)),
             Ok(_) => panic!("a key"),
             Err(error) => assert!(!dev && error == HsmError::Protocol),
         }
@@ -207,7 +230,11 @@ fn drafts_and_changes_that_no_key_may_have_are_refused() {
     for draft in bad {
         let material = KeyMaterial::Oct { k: SecretBytes::new(vec![1; 32]) };
         assert_eq!(f.generate(draft.clone()).err(), Some(HsmError::BindingRule), "{draft:?}");
-        assert_eq!(f.ask(Request::Import(draft.clone(), material)).err(), Some(HsmError::BindingRule), "{draft:?}");
+        assert_eq!(
+            f.ask(Request::Import(draft.clone(), material, CALLER)).err(),
+            Some(HsmError::BindingRule),
+            "{draft:?}"
+        );
     }
     let blob = f.generate(KeyDraft { expires: Some(START.plus(9)), ..ec() }).unwrap();
     for change in [
@@ -245,70 +272,139 @@ fn a_generation_that_was_presented_makes_the_older_ones_stale() {
 }
 
 #[test]
-fn uses_are_chained_and_checkpoints_verify() {
+fn uses_and_changes_are_chained_and_checkpoints_verify() {
     let f = fixture();
-    let blob = f.generate(draft("invoices", KeySpec::EcP256)).unwrap();
-    let mut hash = CHAIN_START;
-    let mut last = None;
-    for sequence in 1..=5 {
-        let stamp = f.sign(&blob).unwrap();
-        let entry = UseEntry {
-            chain: stamp.chain,
+    assert!(f.opening.verify() && f.opening.previous.is_none() && f.opening.chains == [f.chain.id()]);
+    let mut last = f.opening.start_of(&f.chain.id());
+    let mut sequence = 0;
+    let mut next = |place: UseStamp, act, generation| {
+        sequence += 1;
+        let entry = Entry {
+            chain: f.chain.id(),
             sequence,
-            operation: Operation::Sign,
-            vault: VaultId::NONE,
-            name: "invoices",
-            version: KeyVersion([4; 16]),
             time: START,
             caller: CALLER,
+            kind: KeyKind::Customer,
+            vault: VaultId::NONE,
+            version: KeyVersion([4; 16]),
+            generation,
+            act,
+            name: "invoices",
         };
-        hash = next_hash(&hash, &entry);
-        assert_eq!((stamp.sequence, stamp.hash), (sequence, hash));
-        last = Some(stamp);
-    }
+        last = entry.hash_after(&last);
+        assert_eq!((place.chain, place.sequence, place.hash), (f.chain.id(), sequence, last));
+        assert_eq!((place.time, place.generation), (START, generation));
+    };
+    let Ok(Reply::KeyMade(made, stamp)) = f.ask(Request::Generate(draft("invoices", KeySpec::EcP256), CALLER)) else {
+        panic!("a key")
+    };
+    assert_eq!(stamp.change, KeyChange::Generate(made.blob.binding.digest()));
+    next(stamp.place, Act::Change(stamp.change), 1);
+    let blob = Arc::new(made.blob);
+    next(f.sign(&blob).unwrap(), Act::Use(Operation::Sign), 1);
+    let change = RebindChange { expires: Some(START.plus(9)), ..RebindChange::default() };
+    let Ok(Reply::Rebound(rebound, stamp)) = f.ask(Request::Rebind(Arc::clone(&blob), change, CALLER)) else {
+        panic!("a blob")
+    };
+    assert_eq!(stamp.change, KeyChange::Rebind(rebound.binding.digest()));
+    assert_ne!(rebound.binding.digest(), blob.binding.digest());
+    next(stamp.place, Act::Change(stamp.change), 2);
+    next(f.sign(&Arc::new(rebound)).unwrap(), Act::Use(Operation::Sign), 2);
+    let material = KeyMaterial::Oct { k: SecretBytes::new(vec![1; 32]) };
+    let Ok(Reply::KeyMade(made, stamp)) = f.ask(Request::Import(draft("invoices", KeySpec::Oct256), material, CALLER))
+    else {
+        panic!("a key")
+    };
+    assert_eq!(stamp.change, KeyChange::Import(made.blob.binding.digest()));
+    next(stamp.place, Act::Change(stamp.change), 1);
+
     let [checkpoint] = &f.checkpoints()[..] else { panic!("one chain moved") };
     assert!(checkpoint.verify(&f.audit.public));
-    assert_eq!(
-        (checkpoint.chain, checkpoint.sequence, checkpoint.hash),
-        last.map(|s| (s.chain, s.sequence, s.hash)).unwrap()
-    );
+    assert_eq!((checkpoint.chain, checkpoint.sequence, checkpoint.hash), (f.chain.id(), sequence, last));
     assert!(f.checkpoints().is_empty(), "nothing moved since");
-    // What was refused is not a use.
-    assert!(f.ask(signing(&blob, true)).is_ok());
-    let Request::Operate(mut wrong) = signing(&blob, true) else { panic!() };
-    wrong.input = Input::Sign { digest: vec![1; 31] };
-    assert!(f.ask(Request::Operate(wrong)).is_err());
-    assert_eq!(f.checkpoints()[0].sequence, 6);
+    // What was refused is no entry.
+    assert_eq!(f.sign(&blob).err(), Some(HsmError::StaleGeneration));
+    assert!(f.generate(KeyDraft { name: "no/slash".to_owned(), ..draft("a", KeySpec::EcP256) }).is_err());
+    assert!(f.rebind(&blob, RebindChange::default()).is_err());
+    assert!(f.checkpoints().is_empty());
 }
 
 #[test]
-fn a_new_start_names_the_last_checkpoints_once() {
+fn a_run_names_the_one_before_and_is_refused_without() {
     let f = fixture();
     let blob = f.generate(draft("a", KeySpec::EcP256)).unwrap();
     f.sign(&blob).unwrap();
-    let last = f.checkpoints();
-    assert!(last[0].previous.is_empty());
+    let first = f.history();
+    assert_eq!(first.opening, f.opening);
+    let next = f.restarted(first.clone()).unwrap();
+    assert!(next.opening.verify() && next.opening.chains != first.opening.chains);
+    assert_eq!(next.opening.previous, Some(first.opening.digest()));
+    let [named] = next.opening.checkpoints[..] else { panic!("one chain") };
+    let state = &first.checkpoints[0];
+    assert_eq!((named.chain, named.sequence, named.hash), (state.chain, state.sequence, state.hash));
+    next.sign(&blob).unwrap();
+    let second = next.history();
+    assert!(second.checkpoints[0].verify(&f.audit.public));
 
-    let (core, chain, clock) = closed(POOL, 1, false);
-    let audit_key = Arc::new(f.audit.blob.clone());
-    let open = Request::OpenRoot { wrapped: f.wrapped.clone(), audit_key, last: last.clone() };
-    core.handle(&chain, envelope(open)).result.unwrap();
-    let next = Fixture { core, chain, clock, audit: f.audit.clone(), wrapped: f.wrapped.clone() };
-    next.sign(&blob).unwrap();
-    let first = next.checkpoints();
-    assert!(first[0].verify(&f.audit.public) && first[0].chain != last[0].chain);
-    assert_eq!(first[0].previous, [last[0].fingerprint()]);
-    next.sign(&blob).unwrap();
-    assert!(next.checkpoints()[0].previous.is_empty());
+    // Whatever this pool's audit key did not sign, or what does not belong together, opens nothing.
+    let other = fixture();
+    other.sign(&other.generate(draft("a", KeySpec::EcP256)).unwrap()).unwrap();
+    let foreign = other.history();
+    let opening = |change: fn(&mut Opening)| {
+        let mut changed = second.clone();
+        change(&mut changed.opening);
+        changed
+    };
+    let checkpoint = |change: fn(&mut Checkpoint)| {
+        let mut changed = second.clone();
+        change(&mut changed.checkpoints[0]);
+        changed
+    };
+    let with = |checkpoints: Vec<Checkpoint>| History { checkpoints, ..second.clone() };
+    let twice = with(vec![second.checkpoints[0].clone(), second.checkpoints[0].clone()]);
+    for bad in [
+        foreign.clone(),
+        opening(|o| o.signature.clear()),
+        opening(|o| o.previous = None),
+        opening(|o| o.chains.clear()),
+        opening(|o| o.pool = PoolId(Uuid::nil())),
+        checkpoint(|c| c.signature.clear()),
+        checkpoint(|c| c.sequence += 1),
+        checkpoint(|c| c.hash[0] ^= 1),
+        with(first.checkpoints.clone()),
+        with(foreign.checkpoints.clone()),
+        twice,
+        with(vec![second.checkpoints[0].clone(); CHAINS_MAX + 1]),
+    ] {
+        assert_eq!(f.restarted(bad.clone()).err(), Some(HsmError::History), "{bad:?}");
+    }
+    // A run of another pool, whose audit key is handed over with it, does not open this root.
+    let mixed = RootParts { last: foreign, audit_public: other.audit.public.clone(), ..f.parts() };
+    let (core, chain, _) = closed(POOL, 1, false);
+    let opened = core.handle(&chain, envelope(Request::OpenRoot(mixed))).result.err();
+    assert_eq!(opened, Some(HsmError::Unsealable));
+    // A refusal stands in nobody's way.
+    assert!(core.handle(&chain, envelope(Request::OpenRoot(f.parts()))).result.is_ok());
 }
 
 #[test]
-fn a_busy_thread_signs_checkpoints_by_itself_and_keeps_the_first() {
+fn no_chain_is_made_behind_the_opening() {
+    let f = fixture();
+    assert_eq!(f.core.thread_chain().err(), Some(HsmError::AlreadyOpen));
+    let (core, _chain, _) = closed(POOL, 1, false);
+    for _ in 1..CHAINS_MAX {
+        core.thread_chain().unwrap();
+    }
+    assert!(core.thread_chain().is_err());
+}
+
+#[test]
+fn a_busy_thread_signs_checkpoints_by_itself_and_keeps_the_last() {
     let f = fixture();
     let blob = f.generate(draft("a", KeySpec::Oct256)).unwrap();
     let Request::Operate(template) = signing(&blob, true) else { panic!() };
     let rounds = 6;
-    for _ in 0..rounds * USES_PER_CHECKPOINT + 1 {
+    for _ in 0..rounds * ENTRIES_PER_CHECKPOINT + 1 {
         let plaintext = SecretBytes::new(vec![0; 16]);
         let input = Input::Encrypt { plaintext, iv: None, aad: None };
         let blob = template.blob.clone();
@@ -321,8 +417,8 @@ fn a_busy_thread_signs_checkpoints_by_itself_and_keeps_the_first() {
         }))
         .unwrap();
     }
-    let sequences: Vec<u64> = f.checkpoints().iter().map(|c| c.sequence / USES_PER_CHECKPOINT).collect();
-    assert_eq!(sequences, [1, 4, 5, 6, 6]);
+    let sequences: Vec<u64> = f.checkpoints().iter().map(|c| c.sequence / ENTRIES_PER_CHECKPOINT).collect();
+    assert_eq!(sequences, [3, 4, 5, 6, 6]);
 }
 
 #[test]
@@ -335,7 +431,7 @@ fn the_checkpoint_key_serves_no_request() {
     // Another key in its place would let the service sign checkpoints itself.
     let own = f.generate(KeyDraft { kind: KeyKind::Internal, ..draft("mine", KeySpec::EcP256) }).unwrap();
     let (core, chain, _) = closed(POOL, 1, false);
-    let open = Request::OpenRoot { wrapped: f.wrapped.clone(), audit_key: own, last: Vec::new() };
+    let open = Request::OpenRoot(RootParts { audit_key: own, ..f.parts() });
     assert_eq!(core.handle(&chain, envelope(open)).result.err(), Some(HsmError::Protocol));
 }
 
@@ -353,19 +449,25 @@ fn random_counts_are_bounded() {
 
 #[test]
 fn many_threads_share_one_key_and_each_has_its_chain() {
-    let f = fixture();
-    let blob = f.generate(draft("a", KeySpec::EcP256)).unwrap();
+    let (core, chain, _) = closed(POOL, 1, false);
+    let chains: Vec<_> = (0..4).map(|_| core.thread_chain().unwrap()).collect();
+    core.handle(&chain, envelope(Request::CreateRoot)).result.unwrap();
+    let made = core.handle(&chain, envelope(Request::Generate(draft("a", KeySpec::EcP256), CALLER))).result;
+    let Ok(Reply::KeyMade(made, _)) = made else { panic!("a key") };
+    let blob = Arc::new(made.blob);
     std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                let chain = f.core.thread_chain().unwrap();
+        for chain in &chains {
+            let (core, blob) = (&core, &blob);
+            scope.spawn(move || {
                 for sequence in 1..=50 {
-                    let reply = f.core.handle(&chain, envelope(signing(&blob, true))).result.unwrap();
+                    let reply = core.handle(chain, envelope(signing(blob, true))).result.unwrap();
                     assert!(matches!(reply, Reply::Done(_, stamp) if stamp.sequence == sequence));
                 }
             });
         }
     });
-    let moved: HashMap<_, _> = f.checkpoints().into_iter().map(|c| (c.chain, c.sequence)).collect();
-    assert_eq!(moved.values().copied().collect::<Vec<_>>(), [50; 4]);
+    let Ok(Reply::Signed(history)) = core.handle(&chain, envelope(Request::Checkpoint)).result else { panic!() };
+    let moved: HashMap<_, _> = history.checkpoints.into_iter().map(|c| (c.chain, c.sequence)).collect();
+    assert_eq!(moved.len(), 5);
+    assert!(chains.iter().all(|chain| moved[&chain.id()] == 50));
 }

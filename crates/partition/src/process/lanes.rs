@@ -34,8 +34,8 @@ pub(super) enum LaneEnd {
     /// The socket failed.
     #[error("a lane failed: {0}")]
     Io(#[from] std::io::Error),
-    /// The random source failed.
-    #[error("a lane could not start: {0}")]
+    /// A self-test failed.
+    #[error("a self-test failed: {0}")]
     Hsm(#[from] HsmError),
 }
 
@@ -60,13 +60,13 @@ impl Queues {
     /// The queue for a request that takes from a tenth of a second to seconds: making and checking RSA keys, testing everything.
     fn of(&self, request: &Request) -> Option<&SyncSender<LongJob>> {
         match request {
-            Request::Generate(draft) | Request::Import(draft, _) => {
+            Request::Generate(draft, _) | Request::Import(draft, ..) => {
                 (draft.spec.kty() == KeyType::Rsa).then_some(&self.long)
             }
             Request::SelfTest => Some(&self.self_tests),
             Request::Describe
             | Request::CreateRoot
-            | Request::OpenRoot { .. }
+            | Request::OpenRoot(_)
             | Request::Rebind(..)
             | Request::Operate(_)
             | Request::Random { .. }
@@ -107,9 +107,14 @@ impl Lane {
 }
 
 /// Answers requests until the lane ends: reads all there is, works, writes.
-pub(super) fn serve<P: Provider>(core: &Core<P>, lane: &Arc<Lane>, speed: Speed, queues: &Queues) -> LaneEnd {
+pub(super) fn serve<P: Provider>(
+    core: &Core<P>,
+    chain: &ThreadChain,
+    lane: &Arc<Lane>,
+    speed: Speed,
+    queues: &Queues,
+) -> LaneEnd {
     let run = || -> Result<(), LaneEnd> {
-        let chain = core.thread_chain()?;
         let (mut inbox, mut answers) = (Inbox::default(), Buffer::default());
         loop {
             let count = (&lane.socket).read(inbox.room())?;
@@ -124,7 +129,7 @@ pub(super) fn serve<P: Provider>(core: &Core<P>, lane: &Arc<Lane>, speed: Speed,
                     queue.send(job).map_err(|_| LaneEnd::Closed)?;
                     continue;
                 }
-                encode_answer(&core.handle(&chain, envelope), &mut answers);
+                encode_answer(&core.handle(chain, envelope), &mut answers);
                 if speed == Speed::Slow || answers.as_slice().len() >= WRITE_AT {
                     lane.write(&mut answers)?;
                 }
@@ -173,7 +178,8 @@ mod tests {
         ours.shutdown(std::net::Shutdown::Write).unwrap();
         let (long, _jobs) = sync_channel(1);
         let queues = Queues { long: long.clone(), self_tests: long };
-        let end = serve(&core, &Arc::new(Lane::new(theirs)), Speed::Fast, &queues);
+        let chain = core.thread_chain().unwrap();
+        let end = serve(&core, &chain, &Arc::new(Lane::new(theirs)), Speed::Fast, &queues);
         let mut written = Vec::new();
         ours.read_to_end(&mut written).unwrap();
         (end, written)

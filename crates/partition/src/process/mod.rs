@@ -131,8 +131,9 @@ fn start<P: Provider>(
     for (i, socket) in sockets.into_iter().enumerate() {
         let (core, queues) = (Arc::clone(&core), queues.clone());
         let lane = Arc::new(Lane::new(UnixStream::from(socket)));
+        let chain = system("no random numbers", core.thread_chain().map_err(io::Error::other))?;
         let speed = if i.is_multiple_of(2) { Speed::Fast } else { Speed::Slow };
-        thread("lane", gate, None, move || serve(&core, &lane, speed, &queues))?;
+        thread("lane", gate, None, move || serve(&core, &chain, &lane, speed, &queues))?;
     }
     thread("self-test", gate, None, move || test_self(&core, &*provider, &asked))
 }

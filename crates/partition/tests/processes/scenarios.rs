@@ -95,8 +95,8 @@ impl Service {
         let gateway = self.keeper.gateway(POOL).await.unwrap();
         // On a machine under load the start itself may count as a stall, where little time is given for it.
         while gateway.create_root().await.is_err_and(|e| e == HsmError::Lost) {}
-        let made = gateway.generate(draft("key", spec)).await.unwrap();
-        (gateway, Arc::new(made.blob))
+        let made = gateway.generate(draft("key", spec), CALLER).await.unwrap();
+        (gateway, Arc::new(made.0.blob))
     }
 }
 
@@ -132,7 +132,7 @@ fn on_two_runtimes(service: &Arc<Service>) {
 }
 
 async fn sign_much(gateway: &Arc<dyn Gateway>, blob: &Arc<KeyBlob>) {
-    let rsa = Arc::new(gateway.generate(draft("rsa", KeySpec::Rsa2048)).await.unwrap().blob);
+    let rsa = Arc::new(gateway.generate(draft("rsa", KeySpec::Rsa2048), CALLER).await.unwrap().0.blob);
     let mut tasks = JoinSet::new();
     for i in 0..200 {
         let (gateway, blob, rsa) = (Arc::clone(gateway), Arc::clone(blob), Arc::clone(&rsa));
@@ -177,18 +177,18 @@ async fn kill_in_the_middle(service: &Service) {
         assert_eq!(done.load(Ordering::Relaxed), 200);
     }
     let last = gateway.checkpoint().await.unwrap();
-    assert!(last.iter().any(|c| c.sequence > 0));
+    assert!(last.checkpoints.iter().any(|c| c.sequence > 0));
 }
 
 async fn generate_beside_signing(service: &Service) {
     let (gateway, blob) = service.key(KeySpec::EcP256).await;
-    let rsa = Arc::new(gateway.generate(draft("rsa", KeySpec::Rsa2048)).await.unwrap().blob);
+    let rsa = Arc::new(gateway.generate(draft("rsa", KeySpec::Rsa2048), CALLER).await.unwrap().0.blob);
     let generated = Arc::new(AtomicUsize::new(0));
     let mut generations = JoinSet::new();
     for i in 0..LARGE {
         let (gateway, generated) = (Arc::clone(&gateway), Arc::clone(&generated));
         generations.spawn(async move {
-            gateway.generate(draft(&format!("large-{i}"), KeySpec::Rsa4096)).await.unwrap();
+            gateway.generate(draft(&format!("large-{i}"), KeySpec::Rsa4096), CALLER).await.unwrap();
             generated.fetch_add(1, Ordering::Relaxed);
         });
     }
@@ -204,7 +204,7 @@ async fn generate_beside_signing(service: &Service) {
     for i in 0..100 {
         let gateway = Arc::clone(&gateway);
         many.spawn(async move {
-            let work = gateway.generate(draft(&format!("small-{i}"), KeySpec::Rsa2048));
+            let work = gateway.generate(draft(&format!("small-{i}"), KeySpec::Rsa2048), CALLER);
             if i < 96 { tokio::time::timeout(Duration::ZERO, work).await.is_ok() } else { work.await.is_ok() }
         });
     }
@@ -224,12 +224,12 @@ async fn replace_a_stalled_partition(service: &Service) {
 
 async fn carry_a_clock_offset(service: &Service) {
     let (gateway, _) = service.key(KeySpec::EcP256).await;
-    let now = gateway.generate(draft("now", KeySpec::Oct256)).await.unwrap().blob.binding.created;
+    let now = gateway.generate(draft("now", KeySpec::Oct256), CALLER).await.unwrap().0.blob.binding.created;
     service.keeper.set_clock_offset(1_000_000);
-    let later = gateway.generate(draft("later", KeySpec::Oct256)).await;
+    let later = gateway.generate(draft("later", KeySpec::Oct256), CALLER).await;
     let dev = !service.folder.join("production").exists();
     match later {
-        Ok(made) => assert!(dev && made.blob.binding.created >= now.plus(1_000_000)),
+        Ok(made) => assert!(dev && made.0.blob.binding.created >= now.plus(1_000_000)),
         Err(error) => assert!(!dev && error == HsmError::Protocol),
     }
 }
@@ -237,7 +237,7 @@ async fn carry_a_clock_offset(service: &Service) {
 /// More requests than the sockets hold, some cancelled: both sides must keep reading, and no reply gets lost.
 async fn flood(service: &Service) {
     let (gateway, _) = service.key(KeySpec::Oct256).await;
-    let key = Arc::new(gateway.generate(draft("aes", KeySpec::Oct256)).await.unwrap().blob);
+    let key = Arc::new(gateway.generate(draft("aes", KeySpec::Oct256), CALLER).await.unwrap().0.blob);
     let mut tasks = JoinSet::new();
     for i in 0..FLOOD {
         let (gateway, key) = (Arc::clone(&gateway), Arc::clone(&key));

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use strongroom_model::Principal;
-use strongroom_model::audit::{Actor, AuditRecord, UseStamp};
+use strongroom_model::audit::{Actor, AuditRecord, Stamp};
 use uuid::Uuid;
 
 /// See the module; the members are those of [`AuditRecord`].
@@ -26,7 +26,7 @@ pub struct Entry<'a> {
     /// In parts, which are joined as they stand.
     pub request_uri: [&'a str; 4],
     pub object: &'a str,
-    pub stamp: Option<UseStamp>,
+    pub stamp: Option<&'a Stamp>,
     pub folded: u32,
 }
 
@@ -56,7 +56,7 @@ impl<'a> From<&'a AuditRecord> for Entry<'a> {
             client_info: Cow::Borrowed(&record.client_info),
             request_uri: [&record.request_uri, "", "", ""],
             object: &record.object,
-            stamp: record.stamp,
+            stamp: record.stamp.as_ref(),
             folded: record.folded,
         }
     }
@@ -82,7 +82,7 @@ impl From<Entry<'_>> for AuditRecord {
             client_info: entry.client_info.into_owned(),
             request_uri: entry.request_uri.concat(),
             object: entry.object.to_owned(),
-            stamp: entry.stamp,
+            stamp: entry.stamp.cloned(),
             folded: entry.folded,
         }
     }

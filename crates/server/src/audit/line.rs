@@ -8,9 +8,10 @@ use serde::Serialize;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::time::SystemTime;
-use strongroom_hsm::verbs::Checkpoint;
+use strongroom_hsm::PublicKey;
+use strongroom_hsm::verbs::{Checkpoint, Opening};
 use strongroom_model::Principal;
-use strongroom_model::audit::{Actor, UseStamp};
+use strongroom_model::audit::{Actor, SystemStamp};
 use strongroom_model::error::Error;
 use uuid::Uuid;
 
@@ -40,10 +41,12 @@ pub(super) enum Special<'a> {
     Cut(Cut),
     /// The log does not hold a line that was signed earlier.
     Truncated(Head),
+    /// A run of a partition began; the pool's name, and whether it is told of a run of another process.
+    Opening { pool: &'a str, opening: &'a Opening, again: bool },
     /// The signed state of a use chain.
     Checkpoint(&'a Checkpoint),
     /// The signed state of this log.
-    Head { head: Head, signature: &'a [u8], x: &'a [u8], y: &'a [u8], stamp: UseStamp },
+    Head { head: Head, signature: &'a [u8], x: &'a [u8], y: &'a [u8], stamp: &'a SystemStamp },
 }
 
 /// What was cut off.
@@ -72,6 +75,7 @@ impl Lines {
             Special::Truncated(head) => {
                 ("truncated", Member::Truncated { sequence: head.sequence, hash: hex::encode(head.hash) })
             }
+            Special::Opening { pool, opening, again } => ("opening", Member::opening(pool, opening, *again)),
             Special::Checkpoint(c) => ("checkpoint", Member::checkpoint(c)),
             Special::Head { head, signature, x, y, .. } => (
                 "head",
@@ -79,7 +83,7 @@ impl Lines {
                     sequence: head.sequence,
                     hash: hex::encode(head.hash),
                     signature: URL_SAFE_NO_PAD.encode(signature),
-                    key: Jwk { crv: "P-256", kty: "EC", x: URL_SAFE_NO_PAD.encode(x), y: URL_SAFE_NO_PAD.encode(y) },
+                    key: Jwk::p256(x, y),
                 },
             ),
         };
@@ -88,8 +92,12 @@ impl Lines {
         push_time(&mut time, i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
         let time = String::from_utf8(time).map_err(|_| REFUSED)?;
         let use_ = match special {
-            Special::Head { stamp, .. } => Some(UseMember::from(stamp)),
-            Special::Start | Special::Cut(_) | Special::Truncated(_) | Special::Checkpoint(_) => None,
+            Special::Head { stamp, .. } => Some(UseMember::system(stamp)),
+            Special::Start
+            | Special::Cut(_)
+            | Special::Truncated(_)
+            | Special::Opening { .. }
+            | Special::Checkpoint(_) => None,
         };
         body(&SpecialLine { kind, time, tenant_id: self.tenant_id, member, use_ })
     }
@@ -206,15 +214,19 @@ struct UseMember {
     sequence: u64,
     hash: String,
     time: i64,
+    generation: u64,
+    key: String,
 }
 
-impl From<&UseStamp> for UseMember {
-    fn from(stamp: &UseStamp) -> Self {
+impl UseMember {
+    fn system(SystemStamp { place, key }: &SystemStamp) -> Self {
         Self {
-            chain: hex::encode(stamp.chain),
-            sequence: stamp.sequence,
-            hash: hex::encode(stamp.hash),
-            time: stamp.time.0,
+            chain: hex::encode(place.chain),
+            sequence: place.sequence,
+            hash: hex::encode(place.hash),
+            time: place.time.0,
+            generation: place.generation,
+            key: key.to_string(),
         }
     }
 }
@@ -247,13 +259,25 @@ enum Member {
         sequence: u64,
         hash: String,
     },
+    Opening {
+        pool: Uuid,
+        #[serde(rename = "poolName")]
+        pool_name: String,
+        time: i64,
+        key: Option<Jwk>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        previous: Option<String>,
+        chains: Vec<String>,
+        checkpoints: Vec<NamedMember>,
+        signature: String,
+        again: bool,
+    },
     Checkpoint {
         pool: Uuid,
         chain: String,
         sequence: u64,
         hash: String,
         time: i64,
-        previous: Vec<String>,
         signature: String,
     },
     Head {
@@ -264,7 +288,37 @@ enum Member {
     },
 }
 
+#[derive(Serialize)]
+struct NamedMember {
+    chain: String,
+    sequence: u64,
+    hash: String,
+}
+
 impl Member {
+    fn opening(pool_name: &str, o: &Opening, again: bool) -> Self {
+        let named = o.checkpoints.iter().map(|n| NamedMember {
+            chain: hex::encode(n.chain),
+            sequence: n.sequence,
+            hash: hex::encode(n.hash),
+        });
+        let key = match &o.audit_key {
+            PublicKey::Ec { x, y, .. } => Some(Jwk::p256(x, y)),
+            PublicKey::Rsa { .. } | PublicKey::Oct => None,
+        };
+        Self::Opening {
+            pool: o.pool.0,
+            pool_name: pool_name.to_owned(),
+            time: o.time.0,
+            key,
+            previous: o.previous.map(hex::encode),
+            chains: o.chains.iter().map(hex::encode).collect(),
+            checkpoints: named.collect(),
+            signature: URL_SAFE_NO_PAD.encode(&o.signature),
+            again,
+        }
+    }
+
     fn checkpoint(c: &Checkpoint) -> Self {
         Self::Checkpoint {
             pool: c.pool.0,
@@ -272,7 +326,6 @@ impl Member {
             sequence: c.sequence,
             hash: hex::encode(c.hash),
             time: c.time.0,
-            previous: c.previous.iter().map(hex::encode).collect(),
             signature: URL_SAFE_NO_PAD.encode(&c.signature),
         }
     }
@@ -284,4 +337,10 @@ struct Jwk {
     kty: &'static str,
     x: String,
     y: String,
+}
+
+impl Jwk {
+    fn p256(x: &[u8], y: &[u8]) -> Self {
+        Self { crv: "P-256", kty: "EC", x: URL_SAFE_NO_PAD.encode(x), y: URL_SAFE_NO_PAD.encode(y) }
+    }
 }

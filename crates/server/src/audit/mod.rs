@@ -8,6 +8,7 @@ mod chain;
 mod entry;
 mod line;
 mod outbox;
+mod recorded;
 mod refusals;
 mod request;
 mod segments;
@@ -29,6 +30,7 @@ pub use state::{AuditState, DegradedReason, FailedReason};
 pub use verify::{Finding, FindingKind, Report, verify};
 
 use crate::audit::line::{Lines, Special};
+use crate::audit::recorded::Recorded;
 use crate::audit::refusals::Refusals;
 use crate::audit::state::StateCell;
 use crate::audit::writer::Writer;
@@ -39,8 +41,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use strongroom_engine::OutboxRow;
-use strongroom_hsm::verbs::Checkpoint;
-use strongroom_model::audit::{AuditRecord, UseStamp};
+use strongroom_hsm::verbs::{Checkpoint, Opening};
+use strongroom_model::audit::{AuditRecord, Stamp, SystemStamp};
 use strongroom_model::error::{Error, Unavailable};
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
@@ -94,6 +96,7 @@ struct Shared {
     wished: Condvar,
     synced: watch::Sender<Head>,
     refusals: Mutex<Refusals>,
+    recorded: Mutex<Recorded>,
     requests: AtomicU64,
 }
 
@@ -107,6 +110,13 @@ struct Wish {
 /// Locks a mutex whose holders never leave it half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An entry of a use chain: chain and number.
+type Place = ([u8; 16], u64);
+
+fn place_of(stamp: &Stamp) -> Place {
+    (stamp.place().chain, stamp.place().sequence)
 }
 
 const REFUSED: Error = Error::Unavailable(Unavailable::Audit);
@@ -126,6 +136,7 @@ impl AuditLog {
             wished: Condvar::new(),
             synced: watch::Sender::new(head),
             refusals: Mutex::default(),
+            recorded: Mutex::default(),
             requests: AtomicU64::new(0),
         });
         shared.keep_reserve();
@@ -155,6 +166,10 @@ impl AuditLog {
     /// same kind are counted and written as one record within the next second.
     pub async fn append_refusal(&self, record: AuditRecord) -> Result<(), Error> {
         self.shared.accepting()?;
+        if record.stamp.is_some() {
+            // A line for each entry of a use chain.
+            return self.append(record).await;
+        }
         let admitted = lock(&self.shared.refusals).admit(record);
         match admitted {
             Some(record) => self.append(record).await,
@@ -167,17 +182,31 @@ impl AuditLog {
         self.shared.accepting()?;
         let body = |row: &OutboxRow| self.shared.body(&row.record, Some(&row.path));
         let bodies: Result<Vec<_>, _> = rows.iter().map(body).collect();
-        let sequence = self.shared.write_now(&bodies?)?;
+        let places: Vec<_> = rows.iter().filter_map(|row| row.record.stamp.as_ref()).map(place_of).collect();
+        let sequence = self.shared.write_now(&bodies?, &places)?;
         self.shared.requests.fetch_add(rows.len() as u64, Ordering::Relaxed);
         self.shared.durable(sequence).await
+    }
+
+    /// Writes how a run of a partition began; the pool's name beside it. `again`: it was another process's run, whose log may
+    /// lack this.
+    pub async fn append_opening(&self, pool: &str, opening: &Opening, again: bool) -> Result<(), Error> {
+        self.enqueue(&self.shared.lines.special(&Special::Opening { pool, opening, again })?, None).await?;
+        lock(&self.shared.recorded).begin(opening.pool, &opening.chains);
+        Ok(())
     }
 
     /// Writes the signed states of use chains.
     pub async fn append_checkpoints(&self, checkpoints: &[Checkpoint]) -> Result<(), Error> {
         for checkpoint in checkpoints {
-            self.enqueue(&self.shared.lines.special(&Special::Checkpoint(checkpoint))?).await?;
+            self.enqueue(&self.shared.lines.special(&Special::Checkpoint(checkpoint))?, None).await?;
         }
         Ok(())
+    }
+
+    /// Up to which number every entry of this chain is in the log, of those that came since this process started.
+    pub fn recorded_up_to(&self, chain: &[u8; 16]) -> u64 {
+        lock(&self.shared.recorded).up_to(chain)
     }
 
     /// Writes a signed head of this log: what `strongroom audit verify` holds against the lines before it.
@@ -186,10 +215,10 @@ impl AuditLog {
         head: Head,
         signature: &[u8],
         key: &(Vec<u8>, Vec<u8>),
-        stamp: UseStamp,
+        stamp: &SystemStamp,
     ) -> Result<(), Error> {
         let body = self.shared.lines.special(&Special::Head { head, signature, x: &key.0, y: &key.1, stamp })?;
-        self.enqueue(&body).await
+        self.enqueue(&body, Some((stamp.place.chain, stamp.place.sequence))).await
     }
 
     /// Syncs now, and gives the last line that is safe on the disk.
@@ -249,17 +278,18 @@ impl AuditLog {
     }
 
     fn gather(&self, entry: &Entry<'_>) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
-        let written = turn::enqueue(&self.shared, |out| self.shared.lines.request(out, entry, None))?;
+        let written =
+            turn::enqueue(&self.shared, entry.stamp.map(place_of), |out| self.shared.lines.request(out, entry, None))?;
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
         Ok(written)
     }
 
-    async fn enqueue(&self, body: &[u8]) -> Result<(), Error> {
+    async fn enqueue(&self, body: &[u8], place: Option<Place>) -> Result<(), Error> {
         let copy = |out: &mut Vec<u8>| {
             out.extend_from_slice(body);
             Ok(())
         };
-        turn::enqueue(&self.shared, copy)?.await.map_err(|_| REFUSED)?
+        turn::enqueue(&self.shared, place, copy)?.await.map_err(|_| REFUSED)?
     }
 }
 
@@ -284,13 +314,16 @@ impl Shared {
         }
     }
 
-    /// Writes lines under the chain's lock; the number of the last one.
-    fn write_now<B: AsRef<[u8]>>(&self, bodies: &[B]) -> Result<u64, Error> {
+    /// Writes lines under the chain's lock; the number of the last one. `places`: the entries of use chains that they show.
+    fn write_now<B: AsRef<[u8]>>(&self, bodies: &[B], places: &[Place]) -> Result<u64, Error> {
         self.accepting()?;
         let result = {
             let mut writer = lock(&self.writer);
             writer.append(bodies.iter().map(AsRef::as_ref))
         };
+        if result.is_ok() && !places.is_empty() {
+            lock(&self.recorded).note(places);
+        }
         result.map_err(|failure| {
             tracing::error!(reason = ?failure.reason, error = %failure.error, "the audit log cannot be written");
             self.state.fail(failure.reason);
@@ -299,7 +332,7 @@ impl Shared {
     }
 
     fn write_special(&self, special: &Special<'_>) -> Result<u64, Error> {
-        self.write_now(&[self.lines.special(special)?])
+        self.write_now(&[self.lines.special(special)?], &[])
     }
 
     /// Waits until the line with this number is on the disk.

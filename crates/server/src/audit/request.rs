@@ -1,5 +1,5 @@
 //! The line of a request: Azure's flat record of a managed HSM (`managed-hsm/logging`), rendered straight into the buffer of a
-//! turn; `requestId`, `id`, `use`, `folded`, `outbox` and `chain` are ours.
+//! turn; `requestId`, `id`, `use`, `change`, `folded`, `outbox` and `chain` are ours.
 
 use crate::audit::entry::{Entry, Who};
 use crate::audit::line::{Lines, PROVIDER, RESOURCE_TYPE, identity, outbox_id, push_time, signature_text};
@@ -7,7 +7,7 @@ use crate::audit::text::{hexadecimal, number, plain, raw, text, uuid};
 use std::cell::RefCell;
 use std::sync::Arc;
 use strongroom_model::Principal;
-use strongroom_model::audit::UseStamp;
+use strongroom_model::audit::{ChangeStamp, KeyChange, Stamp, SystemStamp, UseStamp};
 use strongroom_model::error::Error;
 
 const PROPERTIES: &str = r#","properties":{"PoolType":"M-HSM","sku_Family":"B","sku_Name":"Standard_B1"}"#;
@@ -93,8 +93,8 @@ fn rest(out: &mut Vec<u8>, entry: &Entry<'_>, outbox: Option<&[u8]>) {
         member(out, r#","id":""#, entry.object);
         raw(out, "\"");
     }
-    if let Some(stamp) = &entry.stamp {
-        use_of(out, stamp);
+    if let Some(stamp) = entry.stamp {
+        stamp_of(out, stamp);
     }
     if entry.folded > 0 {
         raw(out, r#","folded":"#);
@@ -106,16 +106,54 @@ fn rest(out: &mut Vec<u8>, entry: &Entry<'_>, outbox: Option<&[u8]>) {
     }
 }
 
-fn use_of(out: &mut Vec<u8>, stamp: &UseStamp) {
-    raw(out, r#","use":{"chain":""#);
-    hexadecimal(out, &stamp.chain);
-    raw(out, r#"","sequence":"#);
-    number(out, stamp.sequence);
-    raw(out, r#","hash":""#);
-    hexadecimal(out, &stamp.hash);
-    raw(out, r#"","time":"#);
-    plain(out, stamp.time.0);
+/// The entry of a use chain: with the record, all that its hash was made of.
+pub(super) fn stamp_of(out: &mut Vec<u8>, stamp: &Stamp) {
+    match stamp {
+        Stamp::Use(place) => {
+            raw(out, r#","use":{"#);
+            place_of(out, place);
+        }
+        Stamp::System(SystemStamp { place, key }) => {
+            raw(out, r#","use":{"#);
+            place_of(out, place);
+            member(out, r#","key":""#, key);
+            raw(out, "\"");
+        }
+        Stamp::Change(ChangeStamp { place, change }) => {
+            raw(out, r#","change":{"#);
+            place_of(out, place);
+            match change {
+                KeyChange::Generate(binding) => binding_of(out, "generate", binding),
+                KeyChange::Import(binding) => binding_of(out, "import", binding),
+                KeyChange::Rebind(binding) => binding_of(out, "rebind", binding),
+                KeyChange::Reserve(up_to) => {
+                    raw(out, r#","verb":"reserve","upTo":"#);
+                    number(out, *up_to);
+                }
+            }
+        }
+    }
     raw(out, "}");
+}
+
+fn binding_of(out: &mut Vec<u8>, verb: &str, binding: &[u8; 32]) {
+    member(out, r#","verb":""#, verb);
+    raw(out, r#"","binding":""#);
+    hexadecimal(out, binding);
+    raw(out, "\"");
+}
+
+fn place_of(out: &mut Vec<u8>, place: &UseStamp) {
+    raw(out, r#""chain":""#);
+    hexadecimal(out, &place.chain);
+    raw(out, r#"","sequence":"#);
+    number(out, place.sequence);
+    raw(out, r#","hash":""#);
+    hexadecimal(out, &place.hash);
+    raw(out, r#"","time":"#);
+    plain(out, place.time.0);
+    raw(out, r#","generation":"#);
+    number(out, place.generation);
 }
 
 /// Appends `before` and the text behind it; its closing quotation mark is the next one's business.

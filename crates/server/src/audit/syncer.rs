@@ -58,7 +58,7 @@ impl Shared {
     fn write_folded(&self) {
         let folded = lock(&self.refusals).take();
         let bodies: Vec<_> = folded.iter().filter_map(|record| self.body(record, None).ok()).collect();
-        if !bodies.is_empty() && self.write_now(&bodies).is_err() {
+        if !bodies.is_empty() && self.write_now(&bodies, &[]).is_err() {
             tracing::error!(records = bodies.len(), "counted refusals could not be recorded");
         }
     }

@@ -6,7 +6,7 @@ use std::fs;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
-use strongroom_model::audit::Actor;
+use strongroom_model::audit::{Actor, UseStamp};
 use tempfile::TempDir;
 
 fn origin() -> AuditOrigin {
@@ -37,14 +37,23 @@ fn record(number: u128) -> AuditRecord {
         client_info: "test \"agent\"\n".into(),
         request_uri: "https://demo.managedhsm.localhost/keys/k/sign?api-version=7.6".into(),
         object: "keys/k/1".into(),
-        stamp: Some(UseStamp {
-            chain: [9; 16],
-            sequence: u64::try_from(number).unwrap(),
-            hash: [1; 32],
-            time: strongroom_model::Timestamp(1_795_515_057),
-        }),
+        stamp: None,
         folded: 0,
     }
+}
+
+fn place(sequence: u64) -> UseStamp {
+    UseStamp {
+        chain: [9; 16],
+        sequence,
+        hash: [1; 32],
+        time: strongroom_model::Timestamp(1_795_515_057),
+        generation: 1,
+    }
+}
+
+fn used(number: u64) -> AuditRecord {
+    AuditRecord { stamp: Some(Stamp::Use(place(number))), ..record(number.into()) }
 }
 
 fn run<T>(work: impl Future<Output = T>) -> T {
@@ -80,7 +89,11 @@ fn log_of(count: u128) -> (TempDir, AuditSettings) {
 
 #[test]
 fn a_line_is_azures_record_and_says_who_what_and_which() {
-    let (_folder, settings) = log_of(1);
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let log = open(&settings);
+    run(async { log.append(used(1)).await.unwrap() });
+    assert!(log.close());
     let line: serde_json::Value = serde_json::from_slice(lines(&settings).last().unwrap()).unwrap();
     let id = "/SUBSCRIPTIONS/00000000-0000-0000-0000-000000000008/RESOURCEGROUPS/RG/PROVIDERS/MICROSOFT.KEYVAULT/MANAGEDHSMS/DEMO";
     assert_eq!(line["resourceId"], id);
@@ -273,10 +286,11 @@ fn signed_heads_vouch_for_what_is_before_them() {
     };
     let (_folder, settings) = log_of(3);
     let log = open(&settings);
-    let stamp = record(4).stamp.unwrap();
+    let place = place(4);
+    let stamp = SystemStamp { place, key: "systemkeys/audit/04040404040404040404040404040404".into() };
     let head = run(async {
         let head = log.sync().await.unwrap();
-        log.append_head(head, &sign(&head), &public, stamp).await.unwrap();
+        log.append_head(head, &sign(&head), &public, &stamp).await.unwrap();
         head
     });
     assert!(log.check_head(head).unwrap());
@@ -291,7 +305,7 @@ fn signed_heads_vouch_for_what_is_before_them() {
         let log = open(&settings);
         let before = lines(&settings);
         let signature = signature.unwrap_or_else(|| sign(&other));
-        run(async { log.append_head(other, &signature, &public, stamp).await.unwrap() });
+        run(async { log.append_head(other, &signature, &public, &stamp).await.unwrap() });
         drop(log);
         assert_eq!(verify(&settings.folder, None).unwrap().finding.unwrap().kind, kind);
         write(&settings, &before);
@@ -331,13 +345,13 @@ fn uses_without_a_record_are_counted() {
         hash: [1; 32],
         time: strongroom_model::Timestamp(1),
         pool: strongroom_model::PoolId(Uuid::from_u128(3)),
-        previous: Vec::new(),
         signature: vec![0; 64],
     };
     run(async {
         for number in [1, 2, 4] {
-            log.append(record(number)).await.unwrap();
+            log.append(used(number)).await.unwrap();
         }
+        assert_eq!(log.recorded_up_to(&[9; 16]), 2);
         log.append_checkpoints(&[checkpoint]).await.unwrap();
     });
     assert!(log.close());

@@ -1,6 +1,6 @@
 //! One write for all records of a turn of a runtime: each thread gathers them, and a task behind them writes.
 
-use crate::audit::{Shared, lock};
+use crate::audit::{Place, Shared, lock};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,6 +17,7 @@ struct Turn(Mutex<Gathered>);
 struct Gathered {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    places: Vec<Place>,
     waiters: Vec<Waiter>,
     /// Whether a flusher is on its way.
     awake: bool,
@@ -32,9 +33,11 @@ pub(super) fn new_log_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Adds the body that `render` appends to this thread's turn; the receiver hears when it was written.
+/// Adds the body that `render` appends to this thread's turn; the receiver hears when it was written. `place`: the entry of a use
+/// chain that it shows.
 pub(super) fn enqueue(
     shared: &Arc<Shared>,
+    place: Option<Place>,
     render: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
 ) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
     let turn = turn_of(shared.id);
@@ -44,6 +47,7 @@ pub(super) fn enqueue(
         render(&mut gathered.bytes)?;
         let end = gathered.bytes.len();
         gathered.ends.push(end);
+        gathered.places.extend(place);
         gathered.waiters.push(waiter);
         !std::mem::replace(&mut gathered.awake, true)
     };
@@ -90,7 +94,7 @@ impl Drop for Flusher {
             bodies.push(gathered.bytes.get(start..*end).unwrap_or_default());
             start = *end;
         }
-        let result = self.shared.write_now(&bodies).map(|_| ());
+        let result = self.shared.write_now(&bodies, &gathered.places).map(|_| ());
         for waiter in gathered.waiters.drain(..) {
             // A caller that has gone needs no answer; its record is written all the same.
             let _gone = waiter.send(result.clone());
@@ -104,6 +108,7 @@ impl Flusher {
     fn give_back(&self, mut gathered: Gathered) {
         gathered.bytes.clear();
         gathered.ends.clear();
+        gathered.places.clear();
         let mut now = lock(&self.turn.0);
         if now.ends.is_empty() {
             gathered.awake = now.awake;

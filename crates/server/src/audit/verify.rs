@@ -110,6 +110,7 @@ struct Seen {
     outbox: Option<String>,
     #[serde(rename = "use")]
     use_: Option<SeenUse>,
+    change: Option<SeenUse>,
     checkpoint: Option<SeenUse>,
     head: Option<SeenHead>,
 }
@@ -219,7 +220,7 @@ impl Walk {
             self.report.repeated += 1;
             return Ok(());
         }
-        if let Some(use_) = seen.use_ {
+        for use_ in [seen.use_, seen.change].into_iter().flatten() {
             self.uses.entry(use_.chain).or_default().insert(use_.sequence);
         }
         if let Some(checkpoint) = seen.checkpoint {

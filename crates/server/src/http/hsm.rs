@@ -16,6 +16,7 @@ use http::{HeaderMap, Method, header};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use strongroom_engine::{Grant, Pool, PoolState, Recorded};
+use strongroom_model::audit::Stamp;
 use strongroom_model::error::{BadName, Error, Forbidden, Internal, NotFound, Result, Unauthenticated, Unavailable};
 use strongroom_model::{ApiVersion, KeyName, PoolName, Principal, RoleScope, SecretBytes, limits};
 
@@ -136,7 +137,9 @@ impl Service {
         if answer.audited {
             return Ok(answer);
         }
-        let outcome = Outcome { status: answer.status, error_code: "", object: &answer.object, stamp: answer.stamp };
+        let stamp = answer.stamp.map(Stamp::Use);
+        let (error_code, object) = ("", answer.object.as_str());
+        let outcome = Outcome { status: answer.status, error_code, object, stamp: stamp.as_ref() };
         match self.audit.append_entry(&trail.entry(exchange, &outcome)).await {
             Ok(()) => Ok(answer),
             Err(error) => {

@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use strongroom_model::SecretBytes;
+use strongroom_model::audit::Stamp;
 use strongroom_model::error::{BadParameter, Error, Internal, NotFound, Result};
 use strongroom_model::limits::TOKEN_MAX;
 
@@ -122,7 +123,8 @@ impl Service {
     ) -> Result<IdentityAnswer> {
         trail.caller.clone_from(&answer.principal);
         let outcome = |stamp| Outcome { status: answer.status, error_code: &answer.error_code, object: "", stamp };
-        let mut stamps = answer.stamps.iter().copied();
+        let stamps: Vec<_> = answer.stamps.iter().cloned().map(Stamp::System).collect();
+        let mut stamps = stamps.iter();
         let first = outcome(stamps.next());
         if answer.principal.is_some() {
             self.audit.append_entry(&trail.entry(exchange, &first)).await?;

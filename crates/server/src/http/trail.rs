@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use strongroom_model::audit::{Actor, AuditRecord, UseStamp};
+use strongroom_model::audit::{Actor, AuditRecord, Stamp};
 use strongroom_model::{PoolName, Principal};
 
 /// Characters of `User-Agent` that are kept.
@@ -120,7 +120,7 @@ pub(super) struct Outcome<'a> {
     /// What was touched.
     pub(super) object: &'a str,
     /// For uses of a key.
-    pub(super) stamp: Option<UseStamp>,
+    pub(super) stamp: Option<&'a Stamp>,
 }
 
 /// `User-Agent` as it is kept: printable, and not for ever.

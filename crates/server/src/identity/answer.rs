@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use strongroom_model::Principal;
-use strongroom_model::audit::UseStamp;
+use strongroom_model::audit::SystemStamp;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -85,7 +85,7 @@ pub struct IdentityAnswer {
     pub principal: Option<Arc<Principal>>,
     /// Places of the issuer key's uses in their chain, for the audit: one for each token signed (a user's login makes up to
     /// three). The first belongs into the request's record, each further one into a record of its own.
-    pub stamps: Vec<UseStamp>,
+    pub stamps: Vec<SystemStamp>,
     /// `AADSTS…` on failure, for the audit record; empty on success.
     pub error_code: String,
 }

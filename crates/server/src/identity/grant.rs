@@ -371,7 +371,8 @@ impl Identity {
         })?;
         let mut answer = IdentityAnswer::of(body, "no-store");
         answer.principal = Some(self.principal_of(subject));
-        answer.stamps = [Some(&access), id.as_ref(), refresh.as_ref()].into_iter().flatten().map(|t| t.stamp).collect();
+        answer.stamps =
+            [Some(&access), id.as_ref(), refresh.as_ref()].into_iter().flatten().map(|t| t.stamp.clone()).collect();
         Ok(answer)
     }
 }

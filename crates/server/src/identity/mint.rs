@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use std::sync::Arc;
-use strongroom_model::audit::UseStamp;
+use strongroom_model::audit::SystemStamp;
 use strongroom_model::principal::PrincipalKind;
 use strongroom_model::{Principal, Timestamp};
 use uuid::Uuid;
@@ -38,7 +38,7 @@ pub(super) struct Subject<'a> {
 /// A token, and the place of its signature in the use chain.
 pub(super) struct Signed {
     pub(super) token: Zeroizing<String>,
-    pub(super) stamp: UseStamp,
+    pub(super) stamp: SystemStamp,
 }
 
 #[derive(Serialize)]

@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use strongroom_engine::Engine;
 use strongroom_hsm::PublicKey;
-use strongroom_model::audit::UseStamp;
+use strongroom_model::audit::SystemStamp;
 use strongroom_model::{Algorithm, Error, KeySpec};
 
 /// A signature on its way, with its place in the use chain.
-pub type Signing = Pin<Box<dyn Future<Output = Result<(Vec<u8>, UseStamp), Error>> + Send>>;
+pub type Signing = Pin<Box<dyn Future<Output = Result<(Vec<u8>, SystemStamp), Error>> + Send>>;
 
 /// Signs digests with one key and one algorithm, and knows the key's public half.
 #[derive(Clone)]

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use strongroom_hsm::PublicKey;
 use strongroom_model::Timestamp;
-use strongroom_model::audit::UseStamp;
+use strongroom_model::audit::SystemStamp;
 use strongroom_model::clock::DAY;
 use x509_parser::extensions::GeneralName;
 
@@ -38,7 +38,7 @@ const BACKDATED: i64 = 3600;
 const SERIAL_LENGTH: usize = 16;
 
 /// Told of each use of the CA's key.
-pub(super) type RecordUse = Arc<dyn Fn(UseStamp) + Send + Sync>;
+pub(super) type RecordUse = Arc<dyn Fn(SystemStamp) + Send + Sync>;
 
 /// The CA, ready to issue.
 pub(super) struct Authority {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use strongroom_engine::Engine;
-use strongroom_model::audit::UseStamp;
+use strongroom_model::audit::SystemStamp;
 use strongroom_model::{Algorithm, Clock, KeySpec, Timestamp};
 
 /// Name of the private CA's key in pool `system`, and of its certificate among the documents.
@@ -56,7 +56,7 @@ pub struct TlsParts {
     /// Holds the private CA's key and certificate; unused with certificates from files.
     pub engine: Arc<Engine>,
     /// Told of each use of the private CA's key, for the audit log.
-    pub record_use: Arc<dyn Fn(UseStamp) + Send + Sync>,
+    pub record_use: Arc<dyn Fn(SystemStamp) + Send + Sync>,
 }
 
 /// Why TLS does not start, or a new certificate is not taken over.

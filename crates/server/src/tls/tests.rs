@@ -35,7 +35,16 @@ fn ca_signer() -> SystemSigner {
             let signature = key.sign_digest(&digest).map_err(|_| Error::MethodNotAllowed)?;
             Ok((
                 signature.as_ref().to_vec(),
-                UseStamp { chain: [1; 16], sequence: 1, hash: [2; 32], time: Timestamp(0) },
+                SystemStamp {
+                    place: strongroom_model::audit::UseStamp {
+                        chain: [1; 16],
+                        sequence: 1,
+                        hash: [2; 32],
+                        time: Timestamp(0),
+                        generation: 1,
+                    },
+                    key: "systemkeys/k/1".into(),
+                },
             ))
         })
     })

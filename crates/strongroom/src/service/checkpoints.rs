@@ -1,6 +1,7 @@
 //! Once a second: the signed states of the use chains go into the log; now and then the log's own state is signed.
 
 use crate::failure::Failure;
+use crate::service::chains::PoolChains;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use strongroom_engine::Engine;
@@ -25,6 +26,7 @@ pub(super) struct Checkpoints {
     engine: Arc<Engine>,
     audit: Arc<AuditLog>,
     key: (Vec<u8>, Vec<u8>),
+    chains: Vec<PoolChains>,
     /// Requests in the log at the last head.
     signed: u64,
     signed_at: Instant,
@@ -46,7 +48,7 @@ impl Checkpoints {
             );
         }
         let signed = audit.requests();
-        Ok(Self { engine, audit, key, signed, signed_at: Instant::now() })
+        Ok(Self { engine, audit, key, chains: Vec::new(), signed, signed_at: Instant::now() })
     }
 
     /// Runs until the future is dropped.
@@ -75,15 +77,29 @@ impl Checkpoints {
         let mut result = self.use_chains().await;
         if result.is_ok() && self.audit.requests() != self.signed {
             result = self.sign_head().await;
+            // The head was a use too.
+            result = result.and(self.use_chains().await);
         }
         if let Err(error) = result {
             tracing::warn!(%error, "the end of the log is not signed");
         }
     }
 
-    async fn use_chains(&self) -> Result<(), Error> {
-        let checkpoints = self.engine.checkpoints().await?;
-        self.audit.append_checkpoints(&checkpoints).await
+    /// Records what was chained and not committed, then shows the states of all chains; a pool that fails holds up no other.
+    async fn use_chains(&mut self) -> Result<(), Error> {
+        for record in self.engine.take_not_committed() {
+            self.audit.append(record).await?;
+        }
+        let mut result = Ok(());
+        for pool in self.engine.open_pools() {
+            if !self.chains.iter().any(|chains| chains.is_of(&pool)) {
+                self.chains.push(PoolChains::new(pool));
+            }
+        }
+        for chains in &mut self.chains {
+            result = result.and(chains.round(&self.engine, &self.audit).await);
+        }
+        result
     }
 
     /// Signs the last line that is safe on the disk: a head must never outlive its line.
@@ -92,7 +108,7 @@ impl Checkpoints {
         let head = self.audit.sync().await?;
         let digest = head.digest().to_vec();
         let (signature, stamp) = self.engine.sign_with_system_key(AUDIT, Algorithm::Es256, digest).await?;
-        self.audit.append_head(head, &signature, &self.key, stamp).await?;
+        self.audit.append_head(head, &signature, &self.key, &stamp).await?;
         (self.signed, self.signed_at) = (requests, Instant::now());
         self.engine.put_document(LAST_HEAD, encode(head)).await
     }

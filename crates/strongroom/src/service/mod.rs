@@ -1,5 +1,6 @@
 //! The service: puts the parts together, serves until it is asked to stop, drains.
 
+mod chains;
 mod checkpoints;
 mod parts;
 mod roles;

@@ -5,7 +5,7 @@ use crate::service::roles::give_first_roles;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use strongroom_engine::{Engine, EngineParts, PoolRequest};
-use strongroom_model::audit::{Actor, AuditRecord, UseStamp};
+use strongroom_model::audit::{Actor, AuditRecord, Stamp, SystemStamp};
 use strongroom_model::clock::SystemClock;
 use strongroom_model::{Algorithm, Clock, KeySpec, PoolName, SecretBytes};
 use strongroom_partition::client::KeeperClient;
@@ -127,12 +127,12 @@ async fn start_engine(
 }
 
 /// Records the uses of the private CA's key.
-fn record_use(audit: &Arc<AuditLog>) -> Arc<dyn Fn(UseStamp) + Send + Sync> {
+fn record_use(audit: &Arc<AuditLog>) -> Arc<dyn Fn(SystemStamp) + Send + Sync> {
     let (audit, runtime) = (Arc::clone(audit), tokio::runtime::Handle::current());
     Arc::new(move |stamp| {
         let audit = Arc::clone(&audit);
         runtime.spawn(async move {
-            let record = system_record("CertificateIssue", "tls", Some(stamp));
+            let record = system_record("CertificateIssue", "tls", Some(Stamp::System(stamp)));
             if let Err(error) = audit.append(record).await {
                 tracing::error!(%error, "a use of the private CA's key could not be recorded");
             }
@@ -141,7 +141,7 @@ fn record_use(audit: &Arc<AuditLog>) -> Arc<dyn Fn(UseStamp) + Send + Sync> {
 }
 
 /// The record of an act of this node itself.
-pub(super) fn system_record(operation: &str, job: &str, stamp: Option<UseStamp>) -> AuditRecord {
+pub(super) fn system_record(operation: &str, job: &str, stamp: Option<Stamp>) -> AuditRecord {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     AuditRecord {
         time_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),

@@ -47,6 +47,8 @@ struct Line<'a> {
     #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
     use_: Option<Use>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<Use>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     folded: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outbox: Option<String>,
@@ -68,6 +70,34 @@ struct Use {
     sequence: u64,
     hash: String,
     time: i64,
+    generation: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verb: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binding: Option<String>,
+    #[serde(rename = "upTo", skip_serializing_if = "Option::is_none")]
+    up_to: Option<u64>,
+}
+
+impl Use {
+    fn of(stamp: &Stamp) -> Self {
+        let place = stamp.place();
+        let (key, verb, binding, up_to) = match stamp {
+            Stamp::Use(_) => (None, None, None, None),
+            Stamp::System(system) => (Some(system.key.to_string()), None, None, None),
+            Stamp::Change(ChangeStamp { change, .. }) => match change {
+                KeyChange::Generate(binding) => (None, Some("generate"), Some(hex::encode(binding)), None),
+                KeyChange::Import(binding) => (None, Some("import"), Some(hex::encode(binding)), None),
+                KeyChange::Rebind(binding) => (None, Some("rebind"), Some(hex::encode(binding)), None),
+                KeyChange::Reserve(up_to) => (None, Some("reserve"), None, Some(*up_to)),
+            },
+        };
+        let (chain, hash) = (hex::encode(place.chain), hex::encode(place.hash));
+        let (sequence, time, generation) = (place.sequence, place.time.0, place.generation);
+        Self { chain, sequence, hash, time, generation, key, verb, binding, up_to }
+    }
 }
 
 fn origin(group: &str) -> AuditOrigin {
@@ -106,12 +136,8 @@ fn wanted(group: &str, r: &AuditRecord, outbox: Option<&[u8]>) -> String {
         resource_type: "managedHSMs",
         request_id: r.request_id,
         id: &r.object,
-        use_: r.stamp.map(|s| Use {
-            chain: hex::encode(s.chain),
-            sequence: s.sequence,
-            hash: hex::encode(s.hash),
-            time: s.time.0,
-        }),
+        use_: r.stamp.as_ref().filter(|s| !matches!(s, Stamp::Change(_))).map(Use::of),
+        change: r.stamp.as_ref().filter(|s| matches!(s, Stamp::Change(_))).map(Use::of),
         folded: (r.folded > 0).then_some(r.folded),
         outbox: outbox.map(outbox_id),
     };
@@ -137,7 +163,27 @@ fn record() -> impl Strategy<Value = AuditRecord> {
         text().prop_map(Actor::System),
         text().prop_map(|issuer| Actor::Principal(principal(issuer))),
     ];
-    let stamp = prop::option::of((any::<[u8; 16]>(), any::<u64>(), any::<[u8; 32]>(), any::<i64>()));
+    let place = (any::<[u8; 16]>(), any::<u64>(), any::<[u8; 32]>(), any::<i64>(), any::<u64>()).prop_map(
+        |(chain, sequence, hash, time, generation)| UseStamp {
+            chain,
+            sequence,
+            hash,
+            time: Timestamp(time),
+            generation,
+        },
+    );
+    let what = (0..6_u8, any::<[u8; 32]>(), any::<u64>(), text());
+    let stamp = prop::option::of((place, what).prop_map(|(place, (kind, binding, up_to, key))| {
+        let change = |change| Stamp::Change(ChangeStamp { place, change });
+        match kind {
+            0 => Stamp::Use(place),
+            1 => Stamp::System(SystemStamp { place, key: key.into() }),
+            2 => change(KeyChange::Generate(binding)),
+            3 => change(KeyChange::Import(binding)),
+            4 => change(KeyChange::Rebind(binding)),
+            _ => change(KeyChange::Reserve(up_to)),
+        }
+    }));
     let times = (0..4_000_000_000_000_i64, any::<u32>(), 200..600_u16, any::<u32>());
     let ids = (any::<u128>(), prop::option::of(any::<u128>()), prop::option::of(any::<IpAddr>()));
     let texts = (text(), text(), text(), text(), text(), text(), text());
@@ -156,7 +202,7 @@ fn record() -> impl Strategy<Value = AuditRecord> {
         client_info: texts.4,
         request_uri: texts.5,
         object: texts.6,
-        stamp: stamp.map(|(chain, sequence, hash, time)| UseStamp { chain, sequence, hash, time: Timestamp(time) }),
+        stamp,
         folded: times.3 % 3,
     })
 }

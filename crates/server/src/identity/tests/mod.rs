@@ -28,7 +28,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use strongroom_hsm::PublicKey;
-use strongroom_model::audit::UseStamp;
+use strongroom_model::audit::{SystemStamp, UseStamp};
 use strongroom_model::clock::ManualClock;
 use strongroom_model::error::Unauthenticated;
 use strongroom_model::{Clock, Error, Timestamp};
@@ -153,7 +153,13 @@ fn signer(key: &Arc<KeyPair>) -> SystemSigner {
             let digest = Digest::import_less_safe(&sha256, &SHA256).map_err(|_| Error::MethodNotAllowed)?;
             let mut signature = vec![0; key.public_modulus_len()];
             key.sign_digest(&RSA_PKCS1_SHA256, &digest, &mut signature).map_err(|_| Error::MethodNotAllowed)?;
-            Ok((signature, UseStamp { chain: [1; 16], sequence: 1, hash: [2; 32], time: Timestamp(0) }))
+            Ok((
+                signature,
+                SystemStamp {
+                    place: UseStamp { chain: [1; 16], sequence: 1, hash: [2; 32], time: Timestamp(0), generation: 1 },
+                    key: "systemkeys/k/1".into(),
+                },
+            ))
         })
     })
 }
