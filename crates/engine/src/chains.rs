@@ -5,7 +5,6 @@ use crate::engine::Recorded;
 use crate::pool::Pool;
 use crate::records::paths;
 use crate::records::shapes::HistoryRecord;
-use crate::records::store_error;
 use std::sync::{Arc, PoisonError};
 use strongroom_hsm::verbs::History;
 use strongroom_model::audit::{AuditRecord, ChangeStamp, Stamp};
@@ -68,8 +67,8 @@ impl Core {
         if !pool.live.gateway.remember(history) {
             return Ok(false);
         }
-        let change = self.records.put(paths::history(pool.id), &HistoryRecord(history.clone()))?;
-        self.records.store.commit(Vec::new(), vec![change]).await.map_err(store_error)?;
+        let path = paths::history(pool.id, self.records.node);
+        self.records.replace(&path, |_| HistoryRecord(history.clone())).await?;
         *pool.live.history.lock().unwrap_or_else(PoisonError::into_inner) = history.clone();
         Ok(true)
     }

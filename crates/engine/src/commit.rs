@@ -6,6 +6,7 @@ use crate::keys::rotation::rotation_due;
 use crate::pool::Pool;
 use crate::records::shapes::{Head, IndexRecord, OutboxRecord, RolesRecord};
 use crate::records::{Stored, paths, random_id, store_error};
+use std::sync::PoisonError;
 use std::time::Duration;
 use strongroom_model::KeyName;
 use strongroom_model::audit::AuditRecord;
@@ -78,6 +79,18 @@ fn index_rows(pool: &Pool, head: Option<&Head>) -> Vec<Vec<u8>> {
     }
 }
 
+/// A row that is not copied yet; see [`Core::keep_row`].
+struct KeptRow<'a> {
+    core: &'a Core,
+    row: Vec<u8>,
+}
+
+impl Drop for KeptRow<'_> {
+    fn drop(&mut self) {
+        self.core.unsettled.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.row);
+    }
+}
+
 impl Core {
     /// Commits a change of a key; while it is under way nobody reads the name from the cache.
     pub(crate) async fn commit_key(&self, change: HeadChange<'_>) -> Result<Committed> {
@@ -107,7 +120,7 @@ impl Core {
 
     /// A row of the outbox, and its path.
     pub(crate) fn outbox_row(&self, audit: AuditRecord) -> Result<(Vec<u8>, Change)> {
-        let row = paths::outbox_row();
+        let row = paths::outbox_row(self.records.node);
         let change = self.records.put(row.clone(), &OutboxRecord(audit))?;
         Ok((row, change))
     }
@@ -122,13 +135,30 @@ impl Core {
     ) -> Result<Committed> {
         let (row, change) = self.outbox_row(audit)?;
         changes.push(change);
+        let kept = self.keep_row(&row);
+        let outcome = self.settled(conditions, changes, &row, proof).await;
+        drop(kept);
+        if matches!(outcome, Ok(Committed::At(_) | Committed::Settled)) {
+            self.outbox_filled.notify_one();
+        }
+        outcome
+    }
+
+    /// Commits, and finds out what became of it.
+    async fn settled(
+        &self,
+        conditions: Vec<Condition>,
+        changes: Vec<Change>,
+        row: &[u8],
+        proof: Proof<'_>,
+    ) -> Result<Committed> {
         let mut unknown = 0;
         loop {
             let outcome = match self.records.store.commit(conditions.clone(), changes.clone()).await {
                 Ok(revision) => Committed::At(revision),
-                Err(StoreError::Conflict) if unknown > 0 && self.applied(&row, &proof).await? => Committed::Settled,
+                Err(StoreError::Conflict) if unknown > 0 && self.applied(row, &proof).await? => Committed::Settled,
                 Err(StoreError::Conflict) => Committed::Lost,
-                Err(StoreError::Unknown) if self.applied(&row, &proof).await? => Committed::Settled,
+                Err(StoreError::Unknown) if self.applied(row, &proof).await? => Committed::Settled,
                 // It may still take place. Asked again with the same conditions, one of the two at most does.
                 Err(StoreError::Unknown) if unknown < SETTLE_ATTEMPTS => {
                     unknown += 1;
@@ -138,11 +168,16 @@ impl Core {
                 Err(StoreError::Unknown) => return Err(Error::Unavailable(Unavailable::Store)),
                 Err(error) => return Err(store_error(error)),
             };
-            if outcome != Committed::Lost {
-                self.outbox_filled.notify_one();
-            }
             return Ok(outcome);
         }
+    }
+
+    /// Keeps the row of a commit where it is until its outcome stands: it is the proof that the commit took place, however
+    /// often the record was changed since. Only a store that others use has unknown outcomes.
+    fn keep_row(&self, row: &[u8]) -> Option<KeptRow<'_>> {
+        self.records.node?;
+        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner).insert(row.to_vec());
+        Some(KeptRow { core: self, row: row.to_vec() })
     }
 
     /// Whether a commit whose outcome is unknown took place: its audit row lies there, or the record bears its mark.

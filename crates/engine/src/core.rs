@@ -5,9 +5,11 @@ use crate::network::Surroundings;
 use crate::pool::Pool;
 use crate::records::Records;
 use crate::served::Served;
+use crate::sharing::Currency;
 use arc_swap::ArcSwap;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use strongroom_hsm::{KeyBlob, Partitions};
 use strongroom_model::audit::AuditRecord;
 use strongroom_model::error::{Error, Internal, Result};
@@ -40,6 +42,14 @@ pub(crate) struct Core {
     /// Keeps a permit when a row was added while nobody waited.
     pub(crate) outbox_filled: Notify,
     pub(crate) served: Mutex<Served>,
+    /// Whether what is kept in memory is current.
+    pub(crate) currency: Currency,
+    /// Keeps a permit when the roles of a pool came into doubt.
+    pub(crate) roles_doubted: Notify,
+    /// Audit rows of commits whose outcome does not stand yet; kept where it can be unknown.
+    pub(crate) unsettled: Mutex<HashSet<Vec<u8>>>,
+    /// Audit rows of other nodes, and since when they lie there.
+    pub(crate) others_rows: Mutex<HashMap<Vec<u8>, Instant>>,
     /// What surrounds the network rules of every pool; held while a pool's rules are compiled.
     pub(crate) surroundings: Mutex<Surroundings>,
     /// Records of changes that a partition chained and no commit holds.

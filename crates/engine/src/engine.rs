@@ -10,13 +10,14 @@ use crate::pools;
 use crate::records::Records;
 use crate::roles::{AssignmentFilter, CreateRoleAssignment, SetRoleDefinition};
 use crate::served::Served;
+use crate::sharing::{Currency, Sharing, WithoutProof};
 use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use strongroom_hsm::verbs::{History, Input, KeyMaterial, Output};
 use strongroom_hsm::{Partitions, PublicKey};
 use strongroom_model::audit::{AuditRecord, SystemStamp, UseStamp};
-use strongroom_model::error::{BadParameter, Error, NotFound};
+use strongroom_model::error::{BadParameter, Error, NotFound, Unavailable};
 use strongroom_model::limits::RANDOM_BYTES_MAX;
 use strongroom_model::network::{NetworkPolicy, NetworkSettings};
 use strongroom_model::role::{RoleAssignment, RoleDefinition};
@@ -43,6 +44,8 @@ pub struct EngineParts {
     pub development: bool,
     /// Refuses changes while it says why not (the audit log has no room for them); asked before each change.
     pub changes_allowed: Arc<dyn Fn() -> Result<()> + Send + Sync>,
+    /// Who else uses the store.
+    pub sharing: Sharing,
 }
 
 /// Why an engine does not start.
@@ -189,8 +192,9 @@ pub struct Engine {
 impl Engine {
     /// Opens the store, the built-in pools and their partitions. Scheduled work starts with [`Engine::run_jobs`].
     pub async fn start(parts: EngineParts) -> std::result::Result<Arc<Self>, StartError> {
-        let EngineParts { store, store_seal, partitions, clock, cached_keys, development, changes_allowed } = parts;
-        let records = Records::start(store, store_seal, development).await?;
+        let EngineParts { store, store_seal, partitions, clock, cached_keys, development, changes_allowed, sharing } =
+            parts;
+        let records = Records::start(store, store_seal, development, sharing.node()).await?;
         let now = clock.now();
         let (system, vaults) = (pools::built_in(pools::SYSTEM)?, pools::built_in(pools::VAULTS)?);
         let system = async {
@@ -212,6 +216,10 @@ impl Engine {
             pools: ArcSwap::default(),
             outbox_filled: Notify::new(),
             served: Mutex::new(served),
+            currency: Currency::new(sharing),
+            roles_doubted: Notify::new(),
+            unsettled: Mutex::default(),
+            others_rows: Mutex::default(),
             surroundings: Mutex::default(),
             not_committed: Mutex::default(),
         };
@@ -223,6 +231,17 @@ impl Engine {
     /// Runs the scheduled work until the future is dropped: rotation, purge of what is due, served time.
     pub async fn run_jobs(self: Arc<Self>) {
         Arc::clone(&self.core).run_jobs().await;
+    }
+
+    /// Keeps what is in memory in step with the store until the future is dropped. Runs beside every engine; where the store
+    /// is shared nothing is authorised before it has proved for the first time that what is in memory is current.
+    pub async fn follow(self: Arc<Self>) {
+        Arc::clone(&self.core).follow().await;
+    }
+
+    /// What this node does now without a proof that what it keeps in memory is current; `None` while it has one.
+    pub fn unproved(&self) -> Option<WithoutProof> {
+        self.core.currency.unproved()
     }
 
     /// Gives back what was reserved ahead. Call once, when no request is under way any more.
@@ -305,6 +324,8 @@ impl Engine {
     // ----- access -----
 
     /// Local RBAC: the right to `action` at `scope`, for the caller or one of the caller's groups. No I/O.
+    ///
+    /// Refused as unavailable while it is not known what the roles are.
     pub fn authorise(
         &self,
         pool: &Arc<Pool>,
@@ -312,6 +333,10 @@ impl Engine {
         action: DataAction,
         scope: RoleScope,
     ) -> Result<Grant> {
+        self.core.currency.check(action)?;
+        if pool.live.roles_in_doubt() {
+            return Err(Error::Unavailable(Unavailable::Store));
+        }
         if pool.live.roles.read().allows(caller.identities(), action, &scope) {
             Ok(Grant { pool: Arc::clone(pool), caller: Arc::clone(caller), action, scope })
         } else {

@@ -102,6 +102,8 @@ impl Core {
         if let Err(error) = self.save_served().await {
             tracing::warn!(%error, "served time is not saved");
         }
+        // Rows of a node that has gone are looked for.
+        self.outbox_filled.notify_one();
         if let Err(error) = self.check_changes_allowed() {
             tracing::warn!(%error, "scheduled work waits: no changes are allowed");
             return;

@@ -6,6 +6,7 @@ use crate::records::paths::PoolPaths;
 use crate::roles::set::{RoleSet, Roles};
 use arc_swap::ArcSwap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use strongroom_hsm::Gateway;
@@ -74,6 +75,9 @@ pub(crate) struct Live {
     pub(crate) cache: KeyCache,
     /// Its role set.
     pub(crate) roles: Roles,
+    /// How often a change of the role set may have taken place that is not in memory, and up to which time it was read since.
+    roles_doubts: AtomicU64,
+    roles_settled: AtomicU64,
     /// Held while the role set is changed.
     pub(crate) roles_turn: tokio::sync::Mutex<()>,
     /// AES-GCM uses reserved ahead.
@@ -101,6 +105,8 @@ impl Live {
             paths,
             cache: KeyCache::new(cached_keys),
             roles: Roles::new(roles),
+            roles_doubts: AtomicU64::new(0),
+            roles_settled: AtomicU64::new(0),
             roles_turn: tokio::sync::Mutex::new(()),
             uses: UsesTable::new(cached_keys),
             history: Mutex::new(history),
@@ -108,6 +114,26 @@ impl Live {
             visited: Mutex::new(None),
             turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
         }
+    }
+
+    /// From here on nobody is authorised until the roles have been read.
+    pub(crate) fn doubt_roles(&self) {
+        self.roles_doubts.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The doubts so far: taken before the roles are read, and handed to [`Self::settle_roles`] when they are kept.
+    pub(crate) fn roles_doubts(&self) -> u64 {
+        self.roles_doubts.load(Ordering::Acquire)
+    }
+
+    /// The roles were read after so many doubts.
+    pub(crate) fn settle_roles(&self, doubts: u64) {
+        self.roles_settled.fetch_max(doubts, Ordering::AcqRel);
+    }
+
+    /// Whether nobody knows what the roles are.
+    pub(crate) fn roles_in_doubt(&self) -> bool {
+        self.roles_settled.load(Ordering::Acquire) < self.roles_doubts()
     }
 
     /// Waits until no other writer of this process works on the name.

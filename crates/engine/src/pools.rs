@@ -1,5 +1,6 @@
 //! How pools are made and opened.
 
+use crate::commit::ATTEMPTS;
 use crate::core::Core;
 use crate::engine::StartError;
 use crate::pool::{Live, Pool, PoolRequest, PoolState};
@@ -53,16 +54,17 @@ pub(crate) async fn made(
     request: &PoolRequest,
 ) -> Result<Stored<PoolRecord>, StartError> {
     let path = paths::pool(&request.name);
-    if let Some(stored) = records.get(&path).await.map_err(start_error)? {
-        return Ok(stored);
+    for _ in 0..ATTEMPTS {
+        if let Some(stored) = records.get(&path).await.map_err(start_error)? {
+            return Ok(stored);
+        }
+        match make(records, partitions, now, request).await {
+            // Another node was first, or nobody knows: the next look says whose root holds.
+            Ok(()) | Err(StartError::Store(StoreError::Conflict | StoreError::Unknown)) => {}
+            Err(error) => return Err(error),
+        }
     }
-    match make(records, partitions, now, request).await {
-        // Another node was first.
-        Ok(()) | Err(StartError::Store(StoreError::Conflict)) => {}
-        Err(error) => return Err(error),
-    }
-    let stored = records.get(&path).await.map_err(start_error)?;
-    stored.ok_or_else(|| StartError::Damaged(format!("pool {} was made and is not there", request.name)))
+    Err(StartError::Damaged(format!("pool {} was made and is not there", request.name)))
 }
 
 async fn make(
@@ -98,7 +100,7 @@ async fn make(
     let first = [
         records.put(paths::pool(&request.name), &record),
         records.put(paths::epoch(id), &EpochRecord(FIRST_EPOCH)),
-        records.put(paths::history(id), &HistoryRecord(History { opening, checkpoints: Vec::new() })),
+        records.put(paths::history(id, None), &HistoryRecord(History { opening, checkpoints: Vec::new() })),
         records.put(of_pool.roles(), &RolesRecord { generation: 1, commit: random_id() }),
     ];
     let changes = first.into_iter().chain(administrators.into_iter().map(assign)).collect::<Result<Vec<_>, _>>();
@@ -111,6 +113,16 @@ async fn make(
     Ok(())
 }
 
+/// The last run of this node's partition; for its first one on a node, the run that made the root.
+async fn history(records: &Records, id: PoolId) -> Result<Option<History>, Error> {
+    if let Some(node) = records.node
+        && let Some(own) = records.get::<HistoryRecord>(&paths::history(id, Some(node))).await?
+    {
+        return Ok(Some(own.value.0));
+    }
+    Ok(records.get::<HistoryRecord>(&paths::history(id, None)).await?.map(|stored| stored.value.0))
+}
+
 /// Opens a pool: its partition, its root, its role set.
 pub(crate) async fn open(
     records: &Records,
@@ -121,8 +133,8 @@ pub(crate) async fn open(
     let epoch = records.get::<EpochRecord>(&paths::epoch(record.id)).await.map_err(start_error)?;
     let epoch = epoch.ok_or_else(|| StartError::Damaged(format!("pool {} has no epoch", record.name)))?;
     let of_pool = PoolPaths::new(record.id, epoch.value.0);
-    let history = records.get::<HistoryRecord>(&paths::history(record.id)).await.map_err(start_error)?;
-    let history = history.ok_or_else(|| StartError::Damaged(format!("pool {} has no history", record.name)))?.value.0;
+    let history = history(records, record.id).await.map_err(start_error)?;
+    let history = history.ok_or_else(|| StartError::Damaged(format!("pool {} has no history", record.name)))?;
     let gateway = partitions.gateway(record.id).await?;
     let parts = RootParts {
         wrapped: record.root,
@@ -187,6 +199,10 @@ impl Core {
             next.entry(pool.name.clone()).or_insert_with(|| Arc::clone(&pool));
             next
         });
+        if self.currency.is_shared() {
+            // What others changed between the first look and now was told to nobody.
+            self.refresh_roles(&pool).await.map_err(start_error)?;
+        }
         let pool = self.pools.load().get(&request.name).map_or(pool, Arc::clone);
         self.surround(&pool);
         Ok(pool)

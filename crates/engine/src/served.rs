@@ -5,7 +5,7 @@
 
 use crate::core::Core;
 use crate::records::shapes::ServedRecord;
-use crate::records::{Records, paths, store_error};
+use crate::records::{Records, paths};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 use strongroom_model::Timestamp;
@@ -48,10 +48,15 @@ impl Core {
 
     /// Saves the served time, so that a crash loses no more than what comes after.
     pub(crate) async fn save_served(&self) -> Result<()> {
-        let seconds = self.served_seconds();
-        let record = ServedRecord { seconds, saved: self.now().0 };
-        let change = self.records.put(paths::SERVED.to_vec(), &record)?;
-        self.records.store.commit(Vec::new(), vec![change]).await.map_err(store_error)?;
+        let (seconds, saved) = (self.served_seconds(), self.now().0);
+        // Of several nodes the one that has counted longest is right: the others were not there.
+        let longest = |present: Option<ServedRecord>| ServedRecord {
+            seconds: present.map_or(seconds, |present| present.seconds.max(seconds)),
+            saved,
+        };
+        let written = self.records.replace(paths::SERVED, longest).await?;
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        served.seconds = served.seconds.max(written.seconds);
         Ok(())
     }
 }

@@ -112,8 +112,6 @@ impl Core {
 
     /// See [`crate::Engine::put_document`].
     pub(crate) async fn put_document(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
-        let change = self.records.put(paths::document(name), &DocumentRecord(bytes))?;
-        self.records.store.commit(Vec::new(), vec![change]).await.map_err(store_error)?;
-        Ok(())
+        self.records.replace(&paths::document(name), |_| DocumentRecord(bytes.clone())).await.map(|_| ())
     }
 }

@@ -250,8 +250,13 @@ pub enum Conflict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// The store takes no changes or cannot be read.
-    #[error("the store cannot be read or changed: its disk is full or failed, or the file is damaged; see the log")]
+    #[error(
+        "the store cannot be read or changed: its disk is full or failed, its file is damaged, or it does not answer; see the log"
+    )]
     Store,
+    /// This node shares its store, and cannot prove that what it keeps in memory is current.
+    #[error("this node cannot prove that what it keeps in memory is current: the store that it shares does not answer")]
+    Unproved,
     /// The pool's partition is not there.
     #[error("a partition is not there")]
     Partition,

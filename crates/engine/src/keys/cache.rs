@@ -139,6 +139,24 @@ impl KeyCache {
         Changing { cache: self, name, version }
     }
 
+    /// Takes in that another node has changed a name, and these versions with it.
+    pub(crate) fn changed_elsewhere(&self, name: &KeyName, versions: &[VersionId]) {
+        if let Some(mut shard) = self.shard(name) {
+            shard.ended = shard.ended.wrapping_add(1);
+            self.heads.remove(name);
+            versions.iter().for_each(|id| drop(self.versions.remove(id)));
+        }
+    }
+
+    /// Forgets everything, and what is being read.
+    pub(crate) fn clear(&self) {
+        let mut shards: Vec<_> =
+            self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner)).collect();
+        shards.iter_mut().for_each(|shard| shard.ended = shard.ended.wrapping_add(1));
+        self.heads.clear();
+        self.versions.clear();
+    }
+
     fn forget(&self, name: &KeyName, version: Option<&VersionId>) {
         self.heads.remove(name);
         if let Some(id) = version {

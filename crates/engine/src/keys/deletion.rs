@@ -6,13 +6,13 @@ use crate::core::{Core, finish};
 use crate::engine::Recorded;
 use crate::jobs::SystemGrant;
 use crate::pool::Pool;
-use crate::records::shapes::{DeletedHead, Head, IndexRecord};
+use crate::records::shapes::{DeletedHead, Head, IndexRecord, PoolRecord};
 use crate::records::{Stored, paths, store_error};
 use strongroom_model::KeyName;
 use strongroom_model::audit::AuditRecord;
 use strongroom_model::clock::DAY;
-use strongroom_model::error::{Conflict, Error, Forbidden, NotFound, Result};
-use strongroom_store::{CHANGES_MAX, Change};
+use strongroom_model::error::{Conflict, Error, Forbidden, Internal, NotFound, Result};
+use strongroom_store::{CHANGES_MAX, Change, Condition};
 
 /// Who wants a key purged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,13 +130,18 @@ impl Core {
         for _ in 0..ATTEMPTS {
             let _turn = pool.live.turn(name).await;
             let (before, mark) = self.deleted_head(pool, name).await?;
+            let protected = self.stored_pool(pool).await?;
             match why {
-                Purge::Asked if pool.purge_protection => return Err(Error::Forbidden(Forbidden::PurgeProtected)),
+                Purge::Asked if protected.value.purge_protection || pool.purge_protection => {
+                    return Err(Error::Forbidden(Forbidden::PurgeProtected));
+                }
                 Purge::WhenDue if !self.is_due(pool, &mark) => return Ok(false),
                 Purge::Asked | Purge::WhenDue => {}
             }
             let object = before.value.object;
-            if self.commit_purge(pool, name, &before, audit(&before.value)).await? {
+            // Another node may turn purge protection on meanwhile.
+            let unprotected = Condition::Unchanged(paths::pool(&pool.name), protected.revision);
+            if self.commit_purge(pool, name, &before, unprotected, audit(&before.value)).await? {
                 if let Err(error) = self.remove_leftovers(pool, &object).await {
                     tracing::warn!(%error, "the versions of a purged key are still there: the scheduler removes them");
                 }
@@ -146,11 +151,18 @@ impl Core {
         Err(Error::Conflict(Conflict::Concurrent))
     }
 
+    /// The record of a pool as the store has it.
+    async fn stored_pool(&self, pool: &Pool) -> Result<Stored<PoolRecord>> {
+        let stored = self.records.get::<PoolRecord>(&paths::pool(&pool.name)).await?;
+        stored.ok_or(Error::Internal(Internal::CorruptRecord))
+    }
+
     async fn commit_purge(
         &self,
         pool: &Pool,
         name: &KeyName,
         before: &Stored<Head>,
+        unprotected: Condition,
         audit: AuditRecord,
     ) -> Result<bool> {
         let leftovers = pool.live.paths.leftovers(&before.value.object);
@@ -160,7 +172,7 @@ impl Core {
             before: Some(before),
             after: None,
             version: None,
-            conditions: Vec::new(),
+            conditions: vec![unprotected],
             changes: vec![self.records.put(leftovers, &IndexRecord)?],
             audit,
         };

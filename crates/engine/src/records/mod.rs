@@ -11,9 +11,12 @@ use std::sync::Arc;
 use strongroom_hsm::HsmError;
 use strongroom_hsm::sealed::{self, Label};
 use strongroom_model::SecretBytes;
-use strongroom_model::error::{Error, Internal, Result, Unavailable};
-use strongroom_store::{Change, Entry, Revision, Snapshot, Store, StoreError};
+use strongroom_model::error::{Conflict, Error, Internal, Result, Unavailable};
+use strongroom_store::{Change, Condition, Entry, Revision, Snapshot, Store, StoreError};
+use uuid::Uuid;
 
+/// Attempts at one replacement.
+const ATTEMPTS: usize = 8;
 /// The format of every value that this program writes; a value in another one is refused.
 const VALUE_FORMAT: u8 = 1;
 
@@ -60,6 +63,8 @@ impl SealingKey {
 pub(crate) struct Records {
     /// The store.
     pub(crate) store: Arc<dyn Store>,
+    /// This node, where several share the store.
+    pub(crate) node: Option<Uuid>,
     /// Present generation of the store key.
     key: SealingKey,
 }
@@ -67,7 +72,7 @@ pub(crate) struct Records {
 /// What a failure of the store is to a caller.
 pub(crate) fn store_error(error: StoreError) -> Error {
     match error {
-        StoreError::Conflict => Error::Conflict(strongroom_model::error::Conflict::Concurrent),
+        StoreError::Conflict => Error::Conflict(Conflict::Concurrent),
         StoreError::TooLarge => Error::Internal(Internal::Encoding),
         StoreError::Full
         | StoreError::Failed
@@ -123,6 +128,27 @@ impl Records {
         entry.map(|e| self.opened(&e)).transpose()
     }
 
+    /// Writes the record that `next` makes of the present one. A write that comes late, from a node that stood still or from
+    /// a slow network, changes nothing.
+    pub(crate) async fn replace<T: Record>(&self, path: &[u8], next: impl Fn(Option<T>) -> T) -> Result<T> {
+        for _ in 0..ATTEMPTS {
+            let present = self.get::<T>(path).await?;
+            let condition = match &present {
+                Some(stored) => Condition::Unchanged(path.to_vec(), stored.revision),
+                None => Condition::Absent(path.to_vec()),
+            };
+            let value = next(present.map(|stored| stored.value));
+            let change = self.put(path.to_vec(), &value)?;
+            match self.store.commit(vec![condition], vec![change]).await {
+                Ok(_) => return Ok(value),
+                // After an unknown outcome too: what it may have written is replaced in turn.
+                Err(StoreError::Conflict | StoreError::Unknown) => {}
+                Err(error) => return Err(store_error(error)),
+            }
+        }
+        Err(Error::Conflict(Conflict::Concurrent))
+    }
+
     /// At most `limit` records of a range.
     pub(crate) async fn scan<T: Record>(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Range<T>> {
         let page = self.store.scan(from, to, limit).await.map_err(store_error)?;
@@ -174,5 +200,5 @@ fn decode<T: Record>(bytes: &[u8]) -> Result<T> {
 
 /// 16 random bytes that no two callers share (122 of the bits are random: a UUID of version 4).
 pub(crate) fn random_id() -> [u8; 16] {
-    *uuid::Uuid::new_v4().as_bytes()
+    *Uuid::new_v4().as_bytes()
 }

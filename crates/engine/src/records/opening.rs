@@ -8,6 +8,7 @@ use strongroom_hsm::HsmError;
 use strongroom_hsm::sealed::{KEY_LEN, Label};
 use strongroom_model::SecretBytes;
 use strongroom_store::{Change, Condition, Store, StoreError};
+use uuid::Uuid;
 
 /// The format of the store as a whole that this program writes.
 pub(crate) const STORE_FORMAT: u32 = 1;
@@ -18,12 +19,17 @@ const FIRST_GENERATION: u32 = 1;
 
 impl Records {
     /// Opens the store under the seal's second key; a new one gets its store key and its mark.
-    pub(crate) async fn start(store: Arc<dyn Store>, seal: SecretBytes, development: bool) -> Result<Self, StartError> {
+    pub(crate) async fn start(
+        store: Arc<dyn Store>,
+        seal: SecretBytes,
+        development: bool,
+        node: Option<Uuid>,
+    ) -> Result<Self, StartError> {
         let seal = SealingKey { generation: FIRST_GENERATION, secret: seal };
-        if store.get(paths::FORMAT).await?.is_none() {
+        while store.get(paths::FORMAT).await?.is_none() {
             match Self::create(&store, &seal, development).await {
-                // Another node was first.
-                Ok(()) | Err(StartError::Store(StoreError::Conflict)) => {}
+                // Another node was first, or nobody knows: the next look says which store key holds.
+                Ok(()) | Err(StartError::Store(StoreError::Conflict | StoreError::Unknown)) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -34,7 +40,7 @@ impl Records {
         let opened = seal.open(Label::StoreKey, paths::KEY, &entry.value);
         let secret = opened.map_err(|_| StartError::WrongSeal)?;
         let key = SealingKey { generation: FIRST_GENERATION, secret };
-        let records = Self { store, key };
+        let records = Self { store, node, key };
         records.check_mark(development).await?;
         Ok(records)
     }
@@ -42,7 +48,8 @@ impl Records {
     async fn create(store: &Arc<dyn Store>, seal: &SealingKey, development: bool) -> Result<(), StartError> {
         let secret = random_key()?;
         let sealed_key = seal.seal(Label::StoreKey, paths::KEY, secret.expose())?;
-        let records = Self { store: Arc::clone(store), key: SealingKey { generation: FIRST_GENERATION, secret } };
+        let records =
+            Self { store: Arc::clone(store), node: None, key: SealingKey { generation: FIRST_GENERATION, secret } };
         let mark = records.put(paths::MARK.to_vec(), &MarkRecord { format: STORE_FORMAT, development });
         let conditions = [paths::FORMAT, paths::KEY, paths::MARK].map(|p| Condition::Absent(p.to_vec()));
         let changes = vec![

@@ -6,10 +6,12 @@
 //! mark                                     made by `dev` or by production
 //! served                                   served time
 //! documents/{name}
-//! outbox/{uuid}
+//! outbox/{uuid}                            an audit record on its way into the log
+//! outbox/{node}/{uuid}                     the same, of one of several nodes
 //! pools/{name}                             a pool: identity, settings, wrapped root
 //! pool/{id}/epoch                          which epoch of the pool holds
 //! pool/{id}/history                        last run of its partition, with the signed states of its use chains
+//! pool/{id}/history/{node}                 the same, of the partition of one of several nodes
 //! pool/{id}/{epoch}/system/{name}          a key of the product
 //! pool/{id}/{epoch}/roles                  what every change of the role set is conditional on
 //! pool/{id}/{epoch}/definitions/{guid}
@@ -47,8 +49,15 @@ pub(crate) fn document(name: &str) -> Vec<u8> {
     format!("documents/{name}").into_bytes()
 }
 
-pub(crate) fn outbox_row() -> Vec<u8> {
-    format!("outbox/{}", Uuid::new_v4().simple()).into_bytes()
+/// What the rows of a node begin with, where several share the store.
+pub(crate) fn outbox_of(node: Uuid) -> Vec<u8> {
+    format!("outbox/{}/", node.simple()).into_bytes()
+}
+
+/// A new row: of this node, where several share the store.
+pub(crate) fn outbox_row(node: Option<Uuid>) -> Vec<u8> {
+    let row = Uuid::new_v4().simple().to_string().into_bytes();
+    [node.map_or_else(|| OUTBOX.to_vec(), outbox_of), row].concat()
 }
 
 pub(crate) fn pool(name: &PoolName) -> Vec<u8> {
@@ -59,8 +68,10 @@ pub(crate) fn epoch(id: PoolId) -> Vec<u8> {
     format!("pool/{}/epoch", id.0.simple()).into_bytes()
 }
 
-pub(crate) fn history(id: PoolId) -> Vec<u8> {
-    format!("pool/{}/history", id.0.simple()).into_bytes()
+/// Of the partition of this node, where several share the store.
+pub(crate) fn history(id: PoolId, node: Option<Uuid>) -> Vec<u8> {
+    let of_node = node.map_or_else(String::new, |node| format!("/{}", node.simple()));
+    format!("pool/{}/history{of_node}", id.0.simple()).into_bytes()
 }
 
 /// Paths of one epoch of one pool.
@@ -72,6 +83,11 @@ pub(crate) struct PoolPaths {
 impl PoolPaths {
     pub(crate) fn new(id: PoolId, epoch: u32) -> Self {
         Self { prefix: format!("pool/{}/{epoch:08x}/", id.0.simple()) }
+    }
+
+    /// The rest of a path of this epoch, below its prefix.
+    pub(crate) fn below<'a>(&self, path: &'a [u8]) -> Option<&'a str> {
+        std::str::from_utf8(path.strip_prefix(self.prefix.as_bytes())?).ok()
     }
 
     fn path(&self, rest: std::fmt::Arguments<'_>) -> Vec<u8> {

@@ -56,11 +56,18 @@ impl Core {
         Ok((Condition::Unchanged(paths.roles(), set.revision), changes, record.commit))
     }
 
-    /// Brings the set in memory to what a commit left in the store.
+    /// Brings the set in memory to what a commit left in the store. Where that cannot be read nobody is authorised until it
+    /// can: the commit may have taken a role away.
     async fn take_over(&self, pool: &Pool, steps: &[Step], outcome: &Result<Committed>) -> Result<()> {
         match outcome {
             Ok(Committed::At(revision)) => pool.live.roles.take(steps, *revision),
-            Ok(Committed::Settled | Committed::Lost) | Err(_) => self.refresh_roles(pool).await?,
+            Ok(Committed::Settled | Committed::Lost) | Err(_) => {
+                pool.live.doubt_roles();
+                if let Err(error) = self.refresh_roles(pool).await {
+                    self.roles_doubted.notify_one();
+                    return Err(error);
+                }
+            }
         }
         Ok(())
     }
@@ -92,13 +99,15 @@ impl Core {
         Err(Error::Conflict(Conflict::Concurrent))
     }
 
-    /// Reads the role set again when another node has changed it. The caller has the turn.
-    async fn refresh_roles(&self, pool: &Pool) -> Result<()> {
+    /// Reads the role set again when it is not the one in memory.
+    pub(crate) async fn refresh_roles(&self, pool: &Pool) -> Result<()> {
+        let doubts = pool.live.roles_doubts();
         let record = self.records.get::<RolesRecord>(&pool.live.paths.roles()).await?;
         let known = pool.live.roles.read().revision;
         if record.is_none_or(|record| record.revision != known) {
             pool.live.roles.replace(load_roles(&self.records, &pool.live.paths).await?);
         }
+        pool.live.settle_roles(doubts);
         Ok(())
     }
 

@@ -243,14 +243,20 @@ impl Roles {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts another set in its place.
+    /// Puts a set that was read from the store in its place, unless a later one is there already.
     pub(crate) fn replace(&self, set: RoleSet) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = set;
+        let mut present = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if present.revision <= set.revision {
+            *present = set;
+        }
     }
 
-    /// Takes steps that were committed at `revision`.
+    /// Takes steps that were committed at `revision`, unless a set that has them was read meanwhile.
     pub(crate) fn take(&self, steps: &[Step], revision: Revision) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).take(steps, revision);
+        let mut present = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if present.revision < revision {
+            present.take(steps, revision);
+        }
     }
 }
 

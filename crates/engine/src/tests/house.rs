@@ -30,11 +30,24 @@ pub(crate) enum Fault {
     LostUnknown,
     /// The disk fails before it.
     Failed,
+    /// Nobody knows, and it arrives later, with [`FaultyStore::let_arrive`].
+    Late,
 }
+
+/// Conditions and changes of a commit.
+type Commit = (Vec<Condition>, Vec<Change>);
 
 /// A store whose commits can be made to go wrong.
 pub(crate) struct FaultyStore {
-    pub(crate) inner: MemoryStore,
+    pub(crate) inner: Arc<MemoryStore>,
+    /// Commits that are on their way.
+    late: Mutex<Vec<Commit>>,
+    /// Nothing can be read.
+    pub(crate) unreadable: AtomicBool,
+    /// Watches lose what they should tell.
+    pub(crate) blind: Arc<AtomicBool>,
+    /// Watches say that they have lost something, once.
+    pub(crate) gap: Arc<AtomicBool>,
     faults: Mutex<Vec<Fault>>,
     /// Each commit takes a while.
     pub(crate) slow: AtomicBool,
@@ -52,8 +65,21 @@ pub(crate) struct FaultyStore {
 
 impl FaultyStore {
     pub(crate) fn new() -> Self {
+        Self::over(Arc::new(MemoryStore::new()))
+    }
+
+    /// The way of another node to the same records.
+    pub(crate) fn beside(&self) -> Self {
+        Self::over(Arc::clone(&self.inner))
+    }
+
+    fn over(inner: Arc<MemoryStore>) -> Self {
         Self {
-            inner: MemoryStore::new(),
+            inner,
+            late: Mutex::default(),
+            unreadable: AtomicBool::new(false),
+            blind: Arc::default(),
+            gap: Arc::default(),
             faults: Mutex::default(),
             slow: AtomicBool::new(false),
             lives: AtomicI64::new(-1),
@@ -68,6 +94,16 @@ impl FaultyStore {
     pub(crate) fn die_after(&self, commits: Option<i64>, last_one_holds: bool) {
         self.lives.store(commits.unwrap_or(-1), Ordering::SeqCst);
         self.last_one_holds.store(last_one_holds, Ordering::SeqCst);
+    }
+
+    /// What was late arrives now; tells what became of each.
+    pub(crate) async fn let_arrive(&self) -> Vec<std::result::Result<Revision, StoreError>> {
+        let late = std::mem::take(&mut *self.late.lock().unwrap());
+        let mut outcomes = Vec::new();
+        for (conditions, changes) in late {
+            outcomes.push(self.inner.commit(conditions, changes).await);
+        }
+        outcomes
     }
 
     pub(crate) fn fail_next(&self, faults: &[Fault]) {
@@ -108,7 +144,8 @@ impl Store for FaultyStore {
     fn get<'a>(&'a self, path: &'a [u8]) -> Pending<'a, Option<strongroom_store::Entry>> {
         self.operations.fetch_add(1, Ordering::SeqCst);
         self.records_read.fetch_add(1, Ordering::SeqCst);
-        self.inner.get(path)
+        let unreadable = self.unreadable.load(Ordering::SeqCst);
+        Box::pin(async move { if unreadable { Err(StoreError::Unreachable) } else { self.inner.get(path).await } })
     }
     fn scan<'a>(&'a self, from: &'a [u8], to: &'a [u8], limit: usize) -> Pending<'a, strongroom_store::Page> {
         self.operations.fetch_add(1, Ordering::SeqCst);
@@ -116,7 +153,11 @@ impl Store for FaultyStore {
     }
     fn snapshot(&self) -> Pending<'_, Box<dyn Snapshot>> {
         self.operations.fetch_add(1, Ordering::SeqCst);
+        let unreadable = self.unreadable.load(Ordering::SeqCst);
         Box::pin(async move {
+            if unreadable {
+                return Err(StoreError::Unreachable);
+            }
             let inner = self.inner.snapshot().await?;
             Ok(Box::new(Counted { inner, records_read: Arc::clone(&self.records_read) }) as Box<dyn Snapshot>)
         })
@@ -152,11 +193,59 @@ impl Store for FaultyStore {
                 }
                 Some(Fault::LostUnknown) => Err(StoreError::Unknown),
                 Some(Fault::Failed) => Err(StoreError::Failed),
+                Some(Fault::Late) => {
+                    self.late.lock().unwrap().push((conditions, changes));
+                    Err(StoreError::Unknown)
+                }
             }
         })
     }
     fn watch(&self, prefix: &[u8], since: Revision) -> Pending<'_, Box<dyn Watch>> {
-        self.inner.watch(prefix, since)
+        let watch = self.inner.watch(prefix, since);
+        let (blind, gap) = (Arc::clone(&self.blind), Arc::clone(&self.gap));
+        Box::pin(async move {
+            let watch: Box<dyn Watch> = Box::new(FaultyWatch { watch: watch.await?, blind, gap });
+            Ok(watch)
+        })
+    }
+}
+
+struct FaultyWatch {
+    watch: Box<dyn Watch>,
+    blind: Arc<AtomicBool>,
+    gap: Arc<AtomicBool>,
+}
+
+impl FaultyWatch {
+    /// Whether it keeps what it was told to itself.
+    fn lost(&self) -> std::result::Result<bool, StoreError> {
+        if self.gap.swap(false, Ordering::SeqCst) {
+            return Err(StoreError::Unknown);
+        }
+        Ok(self.blind.load(Ordering::SeqCst))
+    }
+}
+
+impl Watch for FaultyWatch {
+    fn next(&mut self) -> Pending<'_, (Revision, Vec<Change>)> {
+        Box::pin(async move {
+            loop {
+                let told = self.watch.next().await?;
+                if !self.lost()? {
+                    return Ok(told);
+                }
+            }
+        })
+    }
+    fn next_up_to(&mut self, limit: Revision) -> Pending<'_, Option<(Revision, Vec<Change>)>> {
+        Box::pin(async move {
+            loop {
+                let told = self.watch.next_up_to(limit).await?;
+                if told.is_none() || !self.lost()? {
+                    return Ok(told);
+                }
+            }
+        })
     }
 }
 
@@ -248,6 +337,7 @@ pub(crate) fn parts(
         clock: Arc::clone(clock) as Arc<dyn strongroom_model::Clock>,
         cached_keys: EngineParts::CACHED_KEYS,
         development: true,
+        sharing: crate::Sharing::Alone,
         changes_allowed: Arc::new(move || {
             if full.load(Ordering::SeqCst) { Err(Error::Unavailable(Unavailable::Audit)) } else { Ok(()) }
         }),

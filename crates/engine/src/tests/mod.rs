@@ -10,6 +10,7 @@ mod basics;
 mod deleting;
 mod golden;
 mod lists;
+mod nodes;
 mod races;
 mod real;
 mod rotating;

@@ -42,6 +42,7 @@ impl Real {
             clock: Arc::new(SystemClock { offset: 0 }),
             cached_keys: EngineParts::CACHED_KEYS,
             development: true,
+            sharing: crate::Sharing::Alone,
             changes_allowed: Arc::new(|| Ok(())),
         };
         let engine = Engine::start(parts).await?;

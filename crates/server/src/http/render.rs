@@ -358,6 +358,9 @@ fn conflict(what: &Conflict) -> Rendered {
 fn unavailable(part: Unavailable) -> &'static str {
     match part {
         Unavailable::Store => "The store cannot be used at the moment.",
+        Unavailable::Unproved => {
+            "This node has lost touch with the store that it shares with others. Ask another node, or try again."
+        }
         Unavailable::Partition => "The HSM partition of this pool is not there at the moment.",
         Unavailable::Audit => "The audit log cannot be written: nothing is done without a record of it.",
         Unavailable::Stopping => "This node is stopping.",

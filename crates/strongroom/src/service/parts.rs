@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::service::roles::give_first_roles;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use strongroom_engine::{Engine, EngineParts, PoolRequest};
+use strongroom_engine::{Engine, EngineParts, PoolRequest, Sharing};
 use strongroom_model::audit::{Actor, AuditRecord, Stamp, SystemStamp};
 use strongroom_model::clock::SystemClock;
 use strongroom_model::{Algorithm, Clock, KeySpec, PoolName, SecretBytes};
@@ -122,6 +122,7 @@ async fn start_engine(
         cached_keys: config.cache.keys,
         development: config.development.is_some(),
         changes_allowed: Arc::new(move || allowed.changes_allowed()),
+        sharing: Sharing::Alone,
     };
     Ok(Engine::start(parts).await?)
 }

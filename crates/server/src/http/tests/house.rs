@@ -322,6 +322,7 @@ async fn engine(audit: &Arc<AuditLog>, admin: Uuid) -> Arc<Engine> {
         clock: Arc::new(SystemClock { offset: 0 }),
         cached_keys: EngineParts::CACHED_KEYS,
         development: true,
+        sharing: strongroom_engine::Sharing::Alone,
         changes_allowed: Arc::new(move || log.changes_allowed()),
     })
     .await

@@ -61,6 +61,7 @@ impl House {
             clock: Arc::new(SystemClock { offset: 0 }),
             cached_keys: EngineParts::CACHED_KEYS,
             development: true,
+            sharing: strongroom_engine::Sharing::Alone,
             changes_allowed: Arc::new(|| Ok(())),
         });
         let engine = engine.await.unwrap();
