@@ -124,10 +124,6 @@ pub trait Watch: Send {
 
 /// An ordered transactional store.
 pub trait Store: Send + Sync + 'static {
-    /// Whether other processes write to the store as well: what is kept in memory must then follow a watch.
-    fn is_shared(&self) -> bool {
-        false
-    }
     /// The record at a path, with everything acknowledged so far.
     fn get<'a>(&'a self, path: &'a [u8]) -> Pending<'a, Option<Entry>>;
     /// At most `limit` records of `from..to`, in order.

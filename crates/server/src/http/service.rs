@@ -10,7 +10,7 @@ use http::HeaderValue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use strongroom_engine::Engine;
+use strongroom_engine::{Engine, WithoutProof};
 use strongroom_model::error::{Error, Unavailable};
 use strongroom_store::StoreError;
 use tokio::sync::Mutex;
@@ -136,6 +136,9 @@ impl Service {
         if let Err(error) = self.proofs().await.store {
             reasons.push(format!("store: {error}; changes are refused"));
         }
+        if self.engine.unproved() == Some(WithoutProof::Cryptography) {
+            reasons.push(format!("{}; cryptographic operations only", Error::Unavailable(Unavailable::Unproved)));
+        }
         reasons
     }
 
@@ -149,10 +152,15 @@ impl Service {
         if let Err(error) = proofs.keys {
             reasons.push(format!("keys: {error}"));
         }
+        let unproved = self.engine.unproved();
         match proofs.store {
             // Keys can be used all the same.
             Ok(()) | Err(StoreError::Full) => {}
+            Err(_) if unproved == Some(WithoutProof::Cryptography) => {}
             Err(error) => reasons.push(format!("store: {error}")),
+        }
+        if unproved == Some(WithoutProof::Refuse) {
+            reasons.push(Error::Unavailable(Unavailable::Unproved).to_string());
         }
         match self.audit.state() {
             AuditState::Healthy | AuditState::Degraded(_) => {}

@@ -116,10 +116,6 @@ impl Drop for EtcdStore {
 }
 
 impl Store for EtcdStore {
-    fn is_shared(&self) -> bool {
-        true
-    }
-
     fn get<'a>(&'a self, path: &'a [u8]) -> Pending<'a, Option<Entry>> {
         let (shared, path) = (Arc::clone(&self.shared), path.to_vec());
         self.run(async move { reads::get(&shared, &path, None).await })

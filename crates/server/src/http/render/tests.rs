@@ -102,7 +102,7 @@ fn every_error() -> Vec<Error> {
     );
     all.extend([Error::MethodNotAllowed, Error::BodyTooLarge, Error::RequestTimeout, Error::Throttled]);
     use Unavailable as U;
-    all.extend([U::Store, U::Partition, U::Audit, U::Stopping, U::Sealed].map(Error::Unavailable));
+    all.extend([U::Store, U::Unproved, U::Partition, U::Audit, U::Stopping, U::Sealed].map(Error::Unavailable));
     use Internal as I;
     all.extend([I::CorruptRecord, I::PartitionProtocol, I::SelfCheck, I::Panic, I::Encoding].map(Error::Internal));
     all
