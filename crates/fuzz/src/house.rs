@@ -53,6 +53,7 @@ async fn open(
         clock: Arc::new(SystemClock { offset: 0 }),
         cached_keys: EngineParts::CACHED_KEYS,
         development: true,
+        sharing: strongroom_engine::Sharing::Alone,
         changes_allowed: Arc::new(|| Ok(())),
     };
     let engine = Engine::start(parts).await.unwrap();
