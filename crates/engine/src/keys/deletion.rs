@@ -130,18 +130,13 @@ impl Core {
         for _ in 0..ATTEMPTS {
             let _turn = pool.live.turn(name).await;
             let (before, mark) = self.deleted_head(pool, name).await?;
-            let protected = self.stored_pool(pool).await?;
-            match why {
-                Purge::Asked if protected.value.purge_protection || pool.purge_protection => {
-                    return Err(Error::Forbidden(Forbidden::PurgeProtected));
-                }
+            let conditions = match why {
+                Purge::Asked => vec![self.unprotected(pool).await?],
                 Purge::WhenDue if !self.is_due(pool, &mark) => return Ok(false),
-                Purge::Asked | Purge::WhenDue => {}
-            }
+                Purge::WhenDue => Vec::new(),
+            };
             let object = before.value.object;
-            // Another node may turn purge protection on meanwhile.
-            let unprotected = Condition::Unchanged(paths::pool(&pool.name), protected.revision);
-            if self.commit_purge(pool, name, &before, unprotected, audit(&before.value)).await? {
+            if self.commit_purge(pool, name, &before, conditions, audit(&before.value)).await? {
                 if let Err(error) = self.remove_leftovers(pool, &object).await {
                     tracing::warn!(%error, "the versions of a purged key are still there: the scheduler removes them");
                 }
@@ -151,10 +146,15 @@ impl Core {
         Err(Error::Conflict(Conflict::Concurrent))
     }
 
-    /// The record of a pool as the store has it.
-    async fn stored_pool(&self, pool: &Pool) -> Result<Stored<PoolRecord>> {
-        let stored = self.records.get::<PoolRecord>(&paths::pool(&pool.name)).await?;
-        stored.ok_or(Error::Internal(Internal::CorruptRecord))
+    /// That the pool has no purge protection, also when another node turns it on before the commit.
+    async fn unprotected(&self, pool: &Pool) -> Result<Condition> {
+        let path = paths::pool(&pool.name);
+        let stored = self.records.get::<PoolRecord>(&path).await?;
+        let stored = stored.ok_or(Error::Internal(Internal::CorruptRecord))?;
+        if stored.value.purge_protection || pool.purge_protection {
+            return Err(Error::Forbidden(Forbidden::PurgeProtected));
+        }
+        Ok(Condition::Unchanged(path, stored.revision))
     }
 
     async fn commit_purge(
@@ -162,7 +162,7 @@ impl Core {
         pool: &Pool,
         name: &KeyName,
         before: &Stored<Head>,
-        unprotected: Condition,
+        conditions: Vec<Condition>,
         audit: AuditRecord,
     ) -> Result<bool> {
         let leftovers = pool.live.paths.leftovers(&before.value.object);
@@ -172,7 +172,7 @@ impl Core {
             before: Some(before),
             after: None,
             version: None,
-            conditions: vec![unprotected],
+            conditions,
             changes: vec![self.records.put(leftovers, &IndexRecord)?],
             audit,
         };
