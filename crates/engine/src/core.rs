@@ -9,7 +9,6 @@ use crate::sharing::Currency;
 use arc_swap::ArcSwap;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 use strongroom_hsm::{KeyBlob, Partitions};
 use strongroom_model::audit::AuditRecord;
 use strongroom_model::error::{Error, Internal, Result};
@@ -48,8 +47,6 @@ pub(crate) struct Core {
     pub(crate) roles_doubted: Notify,
     /// Audit rows of commits whose outcome does not stand yet; kept where it can be unknown.
     pub(crate) unsettled: Mutex<HashSet<Vec<u8>>>,
-    /// Audit rows of other nodes, and since when they lie there.
-    pub(crate) others_rows: Mutex<HashMap<Vec<u8>, Instant>>,
     /// What surrounds the network rules of every pool; held while a pool's rules are compiled.
     pub(crate) surroundings: Mutex<Surroundings>,
     /// Records of changes that a partition chained and no commit holds.

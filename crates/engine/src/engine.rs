@@ -219,7 +219,6 @@ impl Engine {
             currency: Currency::new(sharing),
             roles_doubted: Notify::new(),
             unsettled: Mutex::default(),
-            others_rows: Mutex::default(),
             surroundings: Mutex::default(),
             not_committed: Mutex::default(),
         };

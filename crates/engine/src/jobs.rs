@@ -102,8 +102,9 @@ impl Core {
         if let Err(error) = self.save_served().await {
             tracing::warn!(%error, "served time is not saved");
         }
-        // Rows of a node that has gone are looked for.
-        self.outbox_filled.notify_one();
+        if let Err(error) = self.take_over_rows().await {
+            tracing::warn!(%error, "audit records of lost nodes wait in the store");
+        }
         if let Err(error) = self.check_changes_allowed() {
             tracing::warn!(%error, "scheduled work waits: no changes are allowed");
             return;

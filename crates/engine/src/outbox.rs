@@ -1,53 +1,34 @@
 //! The outbox: audit records of changes, on their way from their commits into the log.
 //!
-//! Where several nodes share the store, each copies its own rows. Those of a node that does not come any more are moved to
-//! another one: one commit, which one node alone can make.
+//! Where several nodes share the store, each copies its own rows: its log holds what its partitions chained. The rows of a
+//! node that does not come any more are moved to another one: one commit, which one node alone can make.
 
 use crate::core::Core;
 use crate::engine::OutboxRow;
 use crate::records::shapes::OutboxRecord;
 use crate::records::{SCAN_PART, paths, store_error};
-use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use strongroom_model::clock::DAY;
 use strongroom_model::error::Result;
 use strongroom_store::{CHANGES_MAX, Change, Condition, Entry, StoreError};
 use uuid::Uuid;
 
-/// How long a row of another node lies there before this one takes it over: longer than its own commit can be in doubt.
-pub(crate) const TAKEN_OVER_AFTER: Duration = Duration::from_secs(120);
+/// How old a row of another node is, in seconds, when this one takes it over. A node that copies late finds its chains with
+/// a gap, so only one that is gone for good may lose its rows.
+pub(crate) const TAKEN_OVER_AFTER: i64 = DAY;
 
 impl Core {
     /// See [`crate::Engine::outbox`].
     pub(crate) async fn outbox(&self, limit: usize) -> Result<Vec<OutboxRow>> {
-        let mut oldest = self.all_rows(limit).await?;
-        if let Some(node) = self.records.node {
-            oldest = self.of_this_node(oldest, node).await?;
-            // In order: what comes behind a row whose commit is in doubt waits with it.
-            let doubtful = |row: &Entry, unsettled: &HashSet<Vec<u8>>| unsettled.contains(&row.path);
-            let unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
-            let settled = oldest.iter().position(|row| doubtful(row, &unsettled)).unwrap_or(oldest.len());
-            oldest.truncate(settled);
-        }
-        oldest.truncate(limit);
-        let row = |entry: Entry| {
-            let record = self.records.open::<OutboxRecord>(&entry.path, &entry.value)?.0;
-            Ok(OutboxRow { path: entry.path, record })
-        };
-        oldest.into_iter().map(row).collect()
-    }
-
-    /// The oldest rows, in the order of their commits: so many, or all where some belong to other nodes.
-    async fn all_rows(&self, limit: usize) -> Result<Vec<Entry>> {
-        let (mut from, to) = (paths::OUTBOX.to_vec(), paths::end_of(paths::OUTBOX));
+        let prefix = self.records.node.map_or_else(|| paths::OUTBOX.to_vec(), paths::outbox_of);
+        let (mut from, to) = (prefix.clone(), paths::end_of(&prefix));
         let mut oldest: Vec<Entry> = Vec::new();
         let snapshot = self.records.store.snapshot().await.map_err(store_error)?;
         loop {
             let page = snapshot.scan(&from, &to, SCAN_PART).await.map_err(store_error)?;
             let next = page.entries.last().map(|e| paths::after(&e.path));
             oldest.extend(page.entries);
-            // Where others have rows as well, all are looked at.
-            if self.records.node.is_none() && oldest.len() >= limit.saturating_mul(2) {
+            if oldest.len() >= limit.saturating_mul(2) {
                 oldest.sort_unstable_by_key(|e| e.revision);
                 oldest.truncate(limit);
             }
@@ -57,32 +38,44 @@ impl Core {
             }
         }
         oldest.sort_unstable_by_key(|e| e.revision);
-        Ok(oldest)
+        oldest.truncate(limit);
+        // In order: what comes behind a row whose commit is in doubt waits with it.
+        let doubtful = {
+            let unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
+            oldest.iter().position(|row| unsettled.contains(&row.path))
+        };
+        oldest.truncate(doubtful.unwrap_or(limit));
+        let row = |entry: Entry| {
+            let record = self.records.open::<OutboxRecord>(&entry.path, &entry.value)?.0;
+            Ok(OutboxRow { path: entry.path, record })
+        };
+        oldest.into_iter().map(row).collect()
     }
 
-    /// The rows of this node; those of others are taken over when they have lain there too long.
-    async fn of_this_node(&self, rows: Vec<Entry>, node: Uuid) -> Result<Vec<Entry>> {
-        let prefix = paths::outbox_of(node);
-        let (mine, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.path.starts_with(&prefix));
-        for row in self.abandoned(&others) {
-            self.take_over_row(row, node).await?;
+    /// Takes over the rows of nodes that have not come for a day.
+    pub(crate) async fn take_over_rows(&self) -> Result<()> {
+        let Some(node) = self.records.node else { return Ok(()) };
+        let mine = paths::outbox_of(node);
+        let (mut from, to) = (paths::OUTBOX.to_vec(), paths::end_of(paths::OUTBOX));
+        loop {
+            let page = self.records.store.scan(&from, &to, SCAN_PART).await.map_err(store_error)?;
+            let Some(last) = page.entries.last() else { return Ok(()) };
+            from = paths::after(&last.path);
+            for row in page.entries.iter().filter(|row| !row.path.starts_with(&mine)) {
+                self.take_over_row(row, node).await?;
+            }
+            if !page.more {
+                return Ok(());
+            }
         }
-        Ok(mine)
     }
 
-    /// Which rows of other nodes this node has seen for too long.
-    fn abandoned<'a>(&self, others: &'a [Entry]) -> Vec<&'a Entry> {
-        let mut known = self.others_rows.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let seen: HashMap<Vec<u8>, Instant> =
-            others.iter().map(|row| (row.path.clone(), known.get(&row.path).copied().unwrap_or(now))).collect();
-        *known = seen;
-        others.iter().filter(|row| known.get(&row.path).is_some_and(|at| at.elapsed() >= TAKEN_OVER_AFTER)).collect()
-    }
-
-    /// Makes a row of another node one of this node's, unless somebody was faster.
+    /// Makes a row of another node one of this node's when it is old enough, unless somebody was faster.
     async fn take_over_row(&self, row: &Entry, node: Uuid) -> Result<()> {
         let record = self.records.open::<OutboxRecord>(&row.path, &row.value)?;
+        if record.0.time_ms / 1000 + TAKEN_OVER_AFTER > self.now().0 {
+            return Ok(());
+        }
         let put = self.records.put(paths::outbox_row(Some(node)), &record)?;
         let condition = Condition::Unchanged(row.path.clone(), row.revision);
         match self.records.store.commit(vec![condition], vec![put, Change::Delete(row.path.clone())]).await {
@@ -91,7 +84,7 @@ impl Core {
                 self.outbox_filled.notify_one();
                 Ok(())
             }
-            // After an unknown outcome too: the next look says where the row is.
+            // After an unknown outcome too: the next round says where the row is.
             Err(StoreError::Conflict | StoreError::Unknown) => Ok(()),
             Err(error) => Err(store_error(error)),
         }

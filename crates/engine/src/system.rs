@@ -47,7 +47,8 @@ impl Core {
         };
         let recorded = self.recorded_start();
         let (made, stamp) = self.system.live.gateway.generate(draft, recorded.caller()).await?;
-        let chained = self.chained(&recorded, object_of(&name, made.blob.binding.version), stamp);
+        let version = made.blob.binding.version;
+        let chained = self.chained(&recorded, object_of(&name, version), stamp);
         let path = self.system.live.paths.system(&name);
         let changes = vec![
             self.records.put(path.clone(), &SystemKeyRecord { blob: made.blob, public: made.public })?,
@@ -58,8 +59,15 @@ impl Core {
                 chained.committed();
                 self.outbox_filled.notify_one();
             }
-            // On a conflict somebody else made it; after an unknown outcome whoever reads next sees which one holds.
-            Err(StoreError::Conflict | StoreError::Unknown) => drop(chained),
+            // On a conflict somebody else made it; after an unknown outcome the next look says which one holds.
+            Err(StoreError::Conflict) => drop(chained),
+            Err(StoreError::Unknown) => {
+                let open = self.open_system_key(&name).await?;
+                if open.is_some_and(|open| open.blob.binding.version == version) {
+                    chained.committed();
+                    self.outbox_filled.notify_one();
+                }
+            }
             Err(error) => return Err(store_error(error)),
         }
         let open = self.open_system_key(&name).await?;

@@ -200,7 +200,7 @@ async fn chains_go_on_where_the_last_run_signed_them() {
     assert!(!real.engine.keep_history(&real.pool, &next).await.unwrap());
     assert!(real.engine.keep_history(&real.pool, &healed).await.unwrap());
     assert_eq!(healed.opening.previous, Some(first.opening.digest()));
-    let path = crate::records::paths::history(real.pool.id);
+    let path = crate::records::paths::history(real.pool.id, None);
     drop(real);
     // Without a history nobody knows what came before: no pool opens.
     let store = RedbStore::open(&folder.path().join("store"), Options::default()).unwrap();
