@@ -64,6 +64,9 @@ pub(crate) enum Command {
     /// A partition.
     #[command(hide = true)]
     Partition(PartitionArgs),
+    /// Waits until `dev` is ready and says so.
+    #[command(hide = true)]
+    Announce,
 }
 
 /// `strongroom dev`
@@ -168,7 +171,7 @@ impl DirectoryArgs {
     pub(crate) fn path(&self) -> Result<PathBuf, Failure> {
         match (&self.directory, &self.config) {
             (Some(path), _) => Ok(path.clone()),
-            (None, Some(config)) => Ok(Config::load(config)?.identity.directory),
+            (None, Some(config)) => Ok(Config::read(config)?.identity.directory),
             (None, None) => Err(Failure::configuration("--directory or --config says which directory is meant")),
         }
     }
@@ -238,6 +241,8 @@ pub(crate) struct KeeperArgs {
     pub(crate) runtimes: usize,
     #[arg(long)]
     pub(crate) config_fd: RawFd,
+    #[arg(long)]
+    pub(crate) lock_fd: RawFd,
 }
 
 /// How the keeper starts the service.

@@ -3,6 +3,7 @@
 use crate::cli::{KeeperArgs, PartitionArgs};
 use crate::failure::Failure;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::{FdFlags, fcntl_setfd};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -18,14 +19,18 @@ use strongroom_server::config::{ServiceConfig, logs};
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// Puts the configuration into a memory file and becomes the keeper, in the same process. Returns only when it cannot.
-pub(crate) fn become_keeper(config: &ServiceConfig) -> Result<ExitCode, Failure> {
+///
+/// `lock` is the lock on the data folder: the keeper holds it as long as it lives.
+pub(crate) fn become_keeper(config: &ServiceConfig, lock: File) -> Result<ExitCode, Failure> {
     let file = memory_file(config)?;
+    fcntl_setfd(&lock, FdFlags::empty())?;
     let mut command = Command::new(THIS_PROGRAM);
     command.arg0("strongroom").arg("keeper");
     command.arg("--seal").arg(&config.seal).arg("--data").arg(&config.data);
     // One more than serve requests: the service's own work has lanes of its own.
     command.arg("--runtimes").arg((config.runtimes + 1).to_string());
     command.arg("--config-fd").arg(file.as_raw_fd().to_string());
+    command.arg("--lock-fd").arg(lock.as_raw_fd().to_string());
     if config.development.is_some() {
         command.args(["--create-seal", "--dev"]);
     }
@@ -56,6 +61,8 @@ pub(crate) fn run_keeper(args: KeeperArgs) -> Result<ExitCode, Failure> {
         allow_unlocked_memory: args.allow_unlocked_memory,
         runtimes: args.runtimes,
         config_fd: args.config_fd,
+        lock_fd: Some(args.lock_fd),
+        confined: || (),
     })?)
 }
 

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    rustix::process::umask(UMASK);
     match run(cli.command) {
         Ok(code) => code,
         Err(failure) => {
@@ -33,6 +34,9 @@ fn main() -> ExitCode {
         }
     }
 }
+
+/// What this program makes is for its user alone, whatever the shell says; what clients read gets its mode by name.
+const UMASK: rustix::fs::Mode = rustix::fs::Mode::from_raw_mode(0o077);
 
 fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
@@ -56,6 +60,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Keeper(args) => keeper::run_keeper(args),
         Command::Service(args) => service::run(&args),
         Command::Partition(args) => keeper::run_partition(args),
+        Command::Announce => dev::announce::run(),
     }
 }
 

@@ -6,7 +6,10 @@ use crate::keeper::become_keeper;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
-use strongroom_server::config::{Config, ServiceConfig, check_data_folder, check_seal_place, logs};
+use strongroom_partition::confine::{ConfineError, can_limit_files};
+use strongroom_server::config::{
+    Config, ServiceConfig, check_data_folder, lock_data_folder, logs, make_private_folder,
+};
 use strongroom_server::http::{ListenAddress, ListenSettings, Listeners};
 
 /// Where production is told what to do.
@@ -16,16 +19,23 @@ const MANAGED_IDENTITY: &str = "the setting managed_identity_port";
 pub(crate) fn start(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let config = Config::load(&args.config)?;
     logs::check(&config.log)?;
+    let printed = config.to_toml()?;
+    let mut config = ServiceConfig::from(config);
+    config.check_seal_place()?;
+    if !config.allow_visible_seal && !can_limit_files() {
+        return Err(ConfineError::VisibleSeal.into());
+    }
     if args.check {
-        let _closed = std::io::stdout().lock().write_all(config.to_toml()?.as_bytes());
+        let _closed = std::io::stdout().lock().write_all(printed.as_bytes());
         return Ok(ExitCode::SUCCESS);
     }
-    let mut config = ServiceConfig::from(config);
     config.started_ms = now_ms();
     // Bound and let go again: a taken port is said before anything else is done.
     drop(Listeners::bind(&ListenSettings { workers: 1, ..listen_settings(&config) })?);
     check_data_folder(&config.data)?;
-    check_seal_place(&config.seal, &config.data)?;
+    let lock = lock_data_folder(&config.data)?;
+    make_private_folder(&config.audit.folder)?;
+    config.check_work_folders()?;
     if !config.seal.exists() {
         let path = config.seal.display();
         return Err(Failure::configuration(format!(
@@ -33,7 +43,7 @@ pub(crate) fn start(args: &ServeArgs) -> Result<ExitCode, Failure> {
              made with"
         )));
     }
-    become_keeper(&config)
+    become_keeper(&config, lock)
 }
 
 /// Milliseconds since the Unix epoch.

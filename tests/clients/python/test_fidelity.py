@@ -305,7 +305,7 @@ def test_certificate_and_federated_credentials(own_server, tmp_path):
 
     numbers = key.public_key().public_numbers()
     jwks = json.dumps({"keys": [{"kty": "RSA", "kid": "one", "alg": "RS256", "n": text(numbers.n), "e": text(numbers.e)}]})
-    directory = own_server.folder / "home" / "directory.toml"
+    directory = own_server.folder / "home" / "identity" / "directory.toml"
     known = directory.read_text()
     first, rest = known.split("[[application.secret]]", 1)
     directory.write_text(f"{first}[[application.certificate]]\npem = '''\n{pem.decode()}'''\n\n[[application.federated_credential]]\n"

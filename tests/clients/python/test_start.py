@@ -32,16 +32,17 @@ def without_memory_lock():
 def test_production_does_not_start_with_memory_that_can_be_swapped(tmp_path):
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
-    subprocess.run([BINARY, "seal", "create", tmp_path / "seal"], check=True, capture_output=True)
-    subprocess.run([BINARY, "principal", "--directory", tmp_path / "directory.toml", "add", "app"], check=True, capture_output=True)
+    (tmp_path / "identity").mkdir(mode=0o700)
+    subprocess.run([BINARY, "seal", "create", tmp_path / "sealed" / "seal"], check=True, capture_output=True)
+    subprocess.run([BINARY, "principal", "--directory", tmp_path / "identity" / "directory.toml", "add", "app"], check=True, capture_output=True)
     settings = tmp_path / "strongroom.toml"
     settings.write_text(
-        f'domain = "localhost"\nport = {free_port()}\nlisten = ["127.0.0.1"]\ndata = "data"\nseal = "seal"\nruntimes = 1\n'
-        '[tls]\nca_file = "ca.pem"\n[identity]\ntenant_id = "11111111-1111-1111-1111-111111111111"\n'
-        'directory = "directory.toml"\n[[pool]]\nname = "payments"\nadministrators = ["22222222-2222-2222-2222-222222222222"]\n')
+        f'domain = "localhost"\nport = {free_port()}\nlisten = ["127.0.0.1"]\ndata = "data"\nseal = "sealed/seal"\nruntimes = 1\n'
+        '[tls]\nca_file = "identity/ca.pem"\n[identity]\ntenant_id = "11111111-1111-1111-1111-111111111111"\n'
+        'directory = "identity/directory.toml"\n[[pool]]\nname = "payments"\nadministrators = ["22222222-2222-2222-2222-222222222222"]\n')
     said = refusal([BINARY, "serve", "--config", settings], preexec_fn=without_memory_lock)
     assert "allow_unlocked_memory" in said and "CAP_IPC_LOCK" in said, said
-    assert not list(data.iterdir())
+    assert [entry.name for entry in data.iterdir()] == ["audit"]
 
 
 def test_dev_starts_all_the_same_and_warns(monkeypatch):
@@ -49,7 +50,7 @@ def test_dev_starts_all_the_same_and_warns(monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **o: popen(*a, preexec_fn=without_memory_lock, **o))
     try:
         server.start()
-        assert "not locked" in server.log.read_text(), server.log.read_text()
+        assert server.log.read_text().count("not locked") == 1, server.log.read_text()
         assert server.stop() == 0
     finally:
         server.close()

@@ -1,7 +1,11 @@
 //! What every process of the product gives up before it works, and the memory files that carry its secrets.
 
+mod filters;
 pub(crate) mod raw;
+mod reach;
 mod sandbox;
+
+pub use reach::{Reach, can_limit_files};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::MlockAllFlags;
@@ -9,6 +13,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
+use std::path::PathBuf;
 use strongroom_model::SecretBytes;
 
 /// Longest memory file that is read: a resolved configuration is a few kilobytes.
@@ -27,9 +32,13 @@ pub struct Confinement {
     pub memory_locked: bool,
     /// There is no network but an empty one.
     pub network_left: bool,
-    /// Landlock denies every file.
+    /// Landlock denies every file, or, in the service, all but those below the folders it works in.
     pub files_denied: bool,
-    /// Seccomp refuses system calls that are not on the list.
+    /// Landlock denies every TCP port but those configured.
+    pub ports_denied: bool,
+    /// No program can be executed, or, in the keeper, none but this one.
+    pub programs_denied: bool,
+    /// Seccomp refuses system calls: in a partition all that are not on a list, else those on a list.
     pub system_calls_filtered: bool,
 }
 
@@ -42,6 +51,17 @@ pub enum ConfineError {
          LimitMEMLOCK=infinity in the systemd unit), grant CAP_IPC_LOCK, or accept it with `allow_unlocked_memory`"
     )]
     MemoryLock,
+    /// Nothing hides the seal from the service.
+    #[error(
+        "this kernel cannot hide the seal from the service: it takes Linux 5.13 or newer with Landlock switched on (add          `landlock` to the `lsm=` parameter of the kernel), or accept it with `allow_visible_seal`"
+    )]
+    VisibleSeal,
+    /// The service cannot be given a folder that it needs.
+    #[error("{}: the service cannot work in this folder: {_1}", _0.display())]
+    Folder(PathBuf, String),
+    /// Landlock refused what it should know.
+    #[error("the service cannot be kept from the seal: {0}")]
+    Landlock(#[source] landlock::RulesetError),
     /// The system refused a step.
     #[error("{0}: {1}")]
     System(&'static str, #[source] io::Error),
@@ -52,19 +72,49 @@ pub(crate) fn step<T, E: Into<io::Error>>(what: &'static str, result: Result<T, 
     result.map_err(|e| ConfineError::System(what, e.into()))
 }
 
-/// Confines the service: not dumpable, no core file, no new privileges, no capability but the one to bind a low port. Call it
-/// first of all: capabilities belong to a thread, and those started later inherit them.
-pub fn service() -> Result<Confinement, ConfineError> {
+/// Confines the service: not dumpable, no core file, no new privileges, no capability but the one to bind a low port, no
+/// descriptor but the standard ones and `inherited`. Call it first of all: capabilities belong to a thread, and those started
+/// later inherit them. [`limit_service`] follows.
+pub fn service(inherited: &[RawFd]) -> Result<Confinement, ConfineError> {
+    step("cannot close what other processes left open", raw::close_all_but(inherited))?;
+    let confinement = helper()?;
+    end_with_parent()?;
+    Ok(confinement)
+}
+
+/// Confines a short-lived helper of the service that holds nothing secret for long: as the service, with files and network.
+pub fn helper() -> Result<Confinement, ConfineError> {
     hide()?;
     step("cannot unblock signals", raw::unblock_signals())?;
     step("cannot renounce new privileges", rustix::thread::set_no_new_privs(true))?;
     drop_capabilities(CapabilitySet::NET_BIND_SERVICE)?;
-    end_with_parent()?;
     Ok(Confinement {
         not_dumpable: true,
         no_new_privileges: true,
         capabilities_dropped: true,
         ..Confinement::default()
+    })
+}
+
+/// Takes from the service every file and port but those in `reach`, every other program, and the system calls that would lead
+/// into other processes. Call it while there is one thread, and before anything from outside is read. Without Landlock
+/// nothing hides the seal: that is an error unless `allow_visible_seal`.
+pub fn limit_service(
+    confinement: Confinement,
+    reach: &Reach,
+    allow_visible_seal: bool,
+) -> Result<Confinement, ConfineError> {
+    let held = reach::limit(reach)?;
+    if !held.files && !allow_visible_seal {
+        return Err(ConfineError::VisibleSeal);
+    }
+    let filtered = filters::service(reach);
+    Ok(Confinement {
+        files_denied: held.files,
+        ports_denied: held.ports,
+        programs_denied: filtered,
+        system_calls_filtered: filtered,
+        ..confinement
     })
 }
 
@@ -86,7 +136,7 @@ pub(crate) fn partition(allow_unlocked: bool) -> Result<Confinement, ConfineErro
         memory_locked,
         network_left,
         files_denied: sandbox::deny_files(),
-        system_calls_filtered: false,
+        ..Confinement::default()
     })
 }
 
@@ -95,11 +145,25 @@ pub(crate) fn filter_system_calls(confinement: Confinement) -> Confinement {
     Confinement { system_calls_filtered: sandbox::filter_system_calls(), ..confinement }
 }
 
-/// Confines the keeper, which keeps its capabilities for the partitions to lock their memory with.
+/// Confines the keeper, which keeps the capabilities that its children need: to lock memory, to bind a low port, to leave the
+/// network. All of it is inherited over exec, so it takes nothing that a child cannot bear.
 pub(crate) fn keeper(allow_unlocked: bool) -> Result<Confinement, ConfineError> {
     hide()?;
     let memory_locked = lock_memory(allow_unlocked)?;
-    Ok(Confinement { not_dumpable: true, memory_locked, ..Confinement::default() })
+    // Capabilities stay over exec: those that the children get, they have already.
+    step("cannot renounce new privileges", rustix::thread::set_no_new_privs(true))?;
+    Ok(Confinement { not_dumpable: true, no_new_privileges: true, memory_locked, ..Confinement::default() })
+}
+
+/// The keeper's second step, once it has read the seal.
+pub(crate) fn limit_keeper(confinement: Confinement) -> Result<Confinement, ConfineError> {
+    drop_capabilities(CapabilitySet::IPC_LOCK | CapabilitySet::NET_BIND_SERVICE | CapabilitySet::SYS_ADMIN)?;
+    Ok(Confinement {
+        capabilities_dropped: true,
+        programs_denied: reach::execute_this_program_only(),
+        system_calls_filtered: filters::keeper(),
+        ..confinement
+    })
 }
 
 /// No core file and no tracing. To be said anew after each exec.

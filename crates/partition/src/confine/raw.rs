@@ -137,6 +137,23 @@ pub(crate) fn signals(numbers: &[libc::c_int]) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Gives a signal its default action: one that is ignored stays so over exec, and who ignores SIGCHLD never learns how a
+/// child ended.
+pub(crate) fn reset_signal(number: libc::c_int) {
+    // SAFETY: the default action is no code of ours, and nothing here has installed another. A wrong number changes nothing.
+    unsafe { libc::signal(number, libc::SIG_DFL) };
+}
+
+/// Whether this process was started with a signal ignored (`nohup`).
+pub(crate) fn is_ignored(number: libc::c_int) -> bool {
+    let mut present = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action the call only writes the present one into the variable, which may be all zero bytes.
+    unsafe {
+        libc::sigaction(number, std::ptr::null(), present.as_mut_ptr()) == 0
+            && present.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
 /// Gives the calling thread, and those it starts, a network of their own without any interface.
 pub(crate) fn unshare_network() -> io::Result<()> {
     // SAFETY: what makes this call unsafe is a separate table of descriptors, which is not asked for.

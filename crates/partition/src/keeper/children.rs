@@ -89,10 +89,16 @@ impl Launch {
     }
 }
 
+/// What children get of the environment: how to log, and what the terminal can do. Secrets of the shell, and variables that
+/// change what libraries do, stay behind.
+const ENVIRONMENT: &[&str] =
+    &["STRONGROOM_LOG_LEVEL", "STRONGROOM_LOG_FORMAT", "TERM", "COLORTERM", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"];
+
 /// This very program, even when its file was replaced since; in a process group of its own, so that Ctrl-C reaches the keeper alone.
 fn this_program(subcommand: &str) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("strongroom").arg(subcommand).stdin(Stdio::null()).process_group(0);
+    command.env_clear().envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     command
 }
 

@@ -35,7 +35,8 @@ const STEADY: Duration = Duration::from_secs(30);
 const PARTITIONS_MAX: usize = 64;
 
 /// How the keeper was started:
-/// `strongroom keeper --seal PATH --data PATH [--create-seal] [--dev] [--allow-unlocked-memory] --runtimes N --config-fd N`.
+/// `strongroom keeper --seal PATH --data PATH [--create-seal] [--dev] [--allow-unlocked-memory] --runtimes N --config-fd N
+/// --lock-fd N`.
 #[derive(Clone, Debug)]
 pub struct KeeperOptions {
     /// `--seal PATH`: the seal file, outside of the data folder.
@@ -52,6 +53,10 @@ pub struct KeeperOptions {
     pub runtimes: usize,
     /// `--config-fd N`: the resolved configuration, handed on to the service.
     pub config_fd: RawFd,
+    /// `--lock-fd N`: a descriptor with the lock on the data folder, kept open as long as the keeper lives.
+    pub lock_fd: Option<RawFd>,
+    /// Called once the keeper is confined, before it starts anything: a test tries there what must be refused.
+    pub confined: fn(),
 }
 
 /// Why the keeper does not start or go on.
@@ -71,22 +76,27 @@ pub enum KeeperError {
     System(&'static str, #[source] io::Error),
 }
 
-/// Runs until SIGTERM, SIGINT or the service's own end; the exit code is the service's. Call it in a process with one thread.
+/// Runs until SIGTERM, SIGINT, SIGHUP or the service's own end; the exit code is the service's. Call it in a process with one thread.
 pub fn run(options: KeeperOptions) -> Result<ExitCode, KeeperError> {
     if !(1..=RUNTIMES_MAX).contains(&options.runtimes) {
         return Err(KeeperError::Runtimes(options.runtimes));
     }
+    let kept: Vec<RawFd> = [options.config_fd].into_iter().chain(options.lock_fd).collect();
+    system("cannot close what other processes left open", raw::close_all_but(&kept))?;
     let confinement = confine::keeper(options.dev || options.allow_unlocked_memory)?;
     if !confinement.memory_locked {
         tracing::warn!("memory is not locked: keys may reach the swap device");
     }
-    let signals = system("cannot watch signals", raw::signals(&[libc::SIGTERM, libc::SIGINT]))?;
+    let signals = system("cannot watch signals", watch_signals())?;
     let seal = seal::open(&options.seal, &options.data, options.create_seal)?;
     let (kek, secret) = system("cannot hold the key-encryption key", confine::secret_file(&seal.kek))?;
     let (store_seal, _) = system("cannot hold the store's seal", confine::secret_file(&seal.store))?;
     drop(seal);
     let config = system("--config-fd", raw::inherited(options.config_fd))?;
+    let _lock = system("--lock-fd", options.lock_fd.map(raw::inherited).transpose())?;
+    let confinement = confine::limit_keeper(confinement)?;
     tracing::info!(?confinement, memfd_secret = secret, "keeper started");
+    (options.confined)();
     let launch = Launch {
         runtimes: options.runtimes,
         dev: options.dev,
@@ -107,6 +117,14 @@ pub fn run(options: KeeperOptions) -> Result<ExitCode, KeeperError> {
     let code = keeper.watch();
     keeper.partitions.clear();
     code.map(ExitCode::from)
+}
+
+/// SIGTERM and SIGINT, and a terminal that closes unless that is to be ignored (`nohup`).
+fn watch_signals() -> io::Result<OwnedFd> {
+    [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT].into_iter().for_each(raw::reset_signal);
+    let hang_up = (!raw::is_ignored(libc::SIGHUP)).then_some(libc::SIGHUP);
+    let watched: Vec<libc::c_int> = [libc::SIGTERM, libc::SIGINT].into_iter().chain(hang_up).collect();
+    raw::signals(&watched)
 }
 
 fn system<T, E: Into<io::Error>>(what: &'static str, result: Result<T, E>) -> Result<T, KeeperError> {

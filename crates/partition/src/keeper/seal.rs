@@ -60,6 +60,12 @@ pub enum SealError {
         /// Ours.
         user: u32,
     },
+    /// It has other names, under which it could be reached where it must not be.
+    #[error(
+        "the seal file {0} has other names (hard links): the service could reach it under another one; remove the others, or \
+         copy it to a new file"
+    )]
+    Linked(PathBuf),
     /// It is something else.
     #[error("{0} is not a seal file of this version: it has another size or other first bytes")]
     NotASeal(PathBuf),
@@ -146,6 +152,9 @@ fn read(path: &Path) -> Result<Seal, SealError> {
     }
     if stat.st_mode & FOREIGN_BITS != 0 {
         return Err(SealError::TooOpen { path: path.to_owned(), mode: stat.st_mode & 0o7777 });
+    }
+    if stat.st_nlink != 1 {
+        return Err(SealError::Linked(path.to_owned()));
     }
     let bytes = SecretBytes::fill_with(SIZE + 1, |buffer| read_exactly(&file, buffer)).map_err(failed)?;
     let keys = bytes.expose().strip_prefix(MAGIC).filter(|_| stat.st_size == SIZE as _);
@@ -254,6 +263,16 @@ mod tests {
         std::fs::rename(&seal, data.join("moved")).unwrap();
         std::os::unix::fs::symlink(data.join("moved"), &seal).unwrap();
         assert!(matches!(open(&seal, &data, false), Err(SealError::InsideData(_))));
+    }
+
+    #[test]
+    fn a_seal_with_a_second_name_is_refused() {
+        let (_root, seal, data) = folders();
+        open(&seal, &data, true).unwrap();
+        std::fs::hard_link(&seal, data.join("copy")).unwrap();
+        assert!(matches!(open(&seal, &data, true), Err(SealError::Linked(_))));
+        std::fs::remove_file(data.join("copy")).unwrap();
+        open(&seal, &data, true).unwrap();
     }
 
     #[test]

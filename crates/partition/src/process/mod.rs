@@ -80,9 +80,7 @@ pub fn run<P: Provider>(provider: P, options: PartitionOptions) -> Result<(), Pa
     let kept: Vec<RawFd> = options.lane_fds.iter().copied().chain([options.keeper_fd, options.kek_fd]).collect();
     system("cannot close what other processes left open", raw::close_all_but(&kept))?;
     let confinement = confine::partition(options.dev || options.allow_unlocked_memory)?;
-    if !confinement.memory_locked {
-        tracing::warn!(pool = %options.pool, "memory is not locked: keys may reach the swap device");
-    }
+    // That memory is not locked the keeper has said once for all of them.
     let keeper = UnixStream::from(taken("--keeper-fd", options.keeper_fd)?);
     let kek = system("cannot read the key-encryption key", confine::read_inherited(options.kek_fd))?;
     let sockets: Result<Vec<OwnedFd>, _> = options.lane_fds.iter().map(|fd| taken("--lane-fds", *fd)).collect();

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod node;
+mod outbreak;
 mod probe;
 mod scenarios;
 mod tests;
@@ -22,10 +23,15 @@ use strongroom_partition::process::{self, PartitionOptions};
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
-        Some("keeper") => keeper(&flags(&args)),
+        Some("keeper") => keeper(&flags(&args), || ()),
+        Some("probing-keeper") => keeper(&flags(&args), outbreak::of_the_keeper),
         Some("unlockable-keeper") => {
             node::forbid_memory_lock();
-            keeper(&flags(&args))
+            keeper(&flags(&args), || ())
+        }
+        Some("keeper-without-landlock") => {
+            node::forbid_landlock();
+            keeper(&flags(&args), || ())
         }
         Some("service") => scenarios::service(&flags(&args)),
         Some("partition") => partition(&flags(&args)),
@@ -39,7 +45,7 @@ fn flags(args: &[String]) -> HashMap<String, String> {
     named.map(|(name, value)| (name.to_owned(), value.cloned().unwrap_or_default())).collect()
 }
 
-fn keeper(flags: &HashMap<String, String>) -> ExitCode {
+fn keeper(flags: &HashMap<String, String>, confined: fn()) -> ExitCode {
     let options = KeeperOptions {
         seal: PathBuf::from(&flags["seal"]),
         data: PathBuf::from(&flags["data"]),
@@ -48,6 +54,8 @@ fn keeper(flags: &HashMap<String, String>) -> ExitCode {
         allow_unlocked_memory: flags.contains_key("allow-unlocked-memory"),
         runtimes: flags["runtimes"].parse().unwrap(),
         config_fd: flags["config-fd"].parse().unwrap(),
+        lock_fd: None,
+        confined,
     };
     keeper::run(options).unwrap_or_else(|error| {
         eprintln!("{error}");

@@ -2,6 +2,7 @@
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -22,12 +23,32 @@ impl Node {
     }
 
     pub(crate) fn start_as(kind: &str, scenario: &str, switches: &[&str], folder: tempfile::TempDir) -> Self {
+        Self::start_from(None, kind, scenario, switches, folder)
+    }
+
+    /// Starts it from a shell that runs `preparation` first.
+    pub(crate) fn start_after(preparation: &str, scenario: &str) -> Self {
+        let switches = ["--create-seal", "--dev"];
+        Self::start_from(Some(preparation), "keeper", scenario, &switches, tempfile::tempdir().unwrap())
+    }
+
+    fn start_from(
+        preparation: Option<&str>,
+        kind: &str,
+        scenario: &str,
+        switches: &[&str],
+        folder: tempfile::TempDir,
+    ) -> Self {
         let mut config = tempfile::tempfile().unwrap();
         config.write_all(format!("{scenario} {}", folder.path().display()).as_bytes()).unwrap();
         let data = folder.path().join("data");
         std::fs::create_dir_all(&data).unwrap();
         rustix::io::fcntl_setfd(config.as_fd(), rustix::io::FdFlags::empty()).unwrap();
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        let program = std::env::current_exe().unwrap();
+        let mut command = Command::new(if preparation.is_some() { "/bin/sh".as_ref() } else { program.as_path() });
+        if let Some(preparation) = preparation {
+            command.args(["-c", &format!("{preparation}; exec \"$0\" \"$@\"")]).arg(&program);
+        }
         command.arg(kind).arg("--seal").arg(folder.path().join("node.seal")).arg("--data").arg(&data);
         command.args(["--runtimes", "2", "--config-fd", &config.as_raw_fd().to_string()]).args(switches);
         let keeper = command.stdin(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
@@ -103,6 +124,17 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
 pub(crate) fn can_lock_memory() -> bool {
     let capable = capabilities(None).unwrap().effective.contains(CapabilitySet::IPC_LOCK);
     capable || getrlimit(Resource::Memlock).maximum.is_none()
+}
+
+/// Makes this process one of a kernel without Landlock.
+pub(crate) fn forbid_landlock() {
+    let rules = [(libc::SYS_landlock_create_ruleset, Vec::new())].into_iter().collect();
+    let missing = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    let machine = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, missing, machine).unwrap();
+    let program: BpfProgram = filter.try_into().unwrap();
+    set_no_new_privs(true).unwrap();
+    seccompiler::apply_filter(&program).unwrap();
 }
 
 /// Makes this process one that can lock next to no memory and cannot change that.

@@ -1,9 +1,11 @@
 //! What the service does in a test.
 
 use crate::node::{children_of, signal, status, wait_for};
+use crate::outbreak;
 use rustix::process::Signal;
 use std::collections::HashMap;
 use std::future::Future;
+use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,12 +17,12 @@ use strongroom_hsm::{Gateway, HsmError, KeyBlob, KeyDraft, KeyKind, Partitions};
 use strongroom_model::key::{KeyOps, KeySpec};
 use strongroom_model::{Algorithm, KeyVersion, PoolId, VaultId};
 use strongroom_partition::client::{KeeperClient, set_runtime_index};
-use strongroom_partition::confine;
+use strongroom_partition::confine::{self, ConfineError, Reach};
 use strongroom_partition::keeper::EXIT_CONFIGURATION;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-const POOL: PoolId = PoolId(Uuid::from_bytes([7; 16]));
+pub(crate) const POOL: PoolId = PoolId(Uuid::from_bytes([7; 16]));
 const CALLER: Uuid = Uuid::from_bytes([9; 16]);
 const STALL: Duration = Duration::from_millis(1_000);
 /// More than one lane may hold.
@@ -34,12 +36,24 @@ struct Service {
 }
 
 pub(crate) fn service(flags: &HashMap<String, String>) -> ExitCode {
-    let fd = |name: &str| flags[name].parse().unwrap();
-    assert!(confine::service().unwrap().no_new_privileges);
+    let fd = |name: &str| -> RawFd { flags[name].parse().unwrap() };
+    let confinement = confine::service(&["config-fd", "store-seal-fd", "keeper-fd"].map(fd)).unwrap();
+    assert!(confinement.no_new_privileges);
     let config = confine::read_inherited(fd("config-fd")).unwrap();
     let store_seal = confine::read_inherited(fd("store-seal-fd")).unwrap().expose().to_vec();
     let config = String::from_utf8(config.expose().to_vec()).unwrap();
     let (scenario, folder) = config.split_once(' ').unwrap();
+    if let Some(kind) = scenario.strip_prefix("service-probe") {
+        return outbreak::of_the_service(confinement, Path::new(folder), kind == "-outward", fd("keeper-fd"));
+    }
+    if let "hidden-seal" | "visible-seal" = scenario {
+        let limited = confine::limit_service(confinement, &Reach::default(), scenario == "visible-seal");
+        return match limited {
+            Ok(held) if !held.files_denied && held.programs_denied => ExitCode::SUCCESS,
+            Err(ConfineError::VisibleSeal) => ExitCode::from(EXIT_CONFIGURATION),
+            Ok(_) | Err(_) => ExitCode::FAILURE,
+        };
+    }
     let connect =
         |fd| if scenario == "stall" { KeeperClient::with_stall(fd, STALL) } else { KeeperClient::connect(fd) };
     let keeper = connect(fd("keeper-fd")).unwrap();
@@ -65,7 +79,7 @@ pub(crate) fn service(flags: &HashMap<String, String>) -> ExitCode {
     }
 }
 
-fn block_on<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
@@ -91,7 +105,7 @@ fn draft(name: &str, spec: KeySpec) -> KeyDraft {
 
 impl Service {
     /// The pool's gateway with a fresh root and one key.
-    async fn key(&self, spec: KeySpec) -> (Arc<dyn Gateway>, Arc<KeyBlob>) {
+    pub(crate) async fn key(&self, spec: KeySpec) -> (Arc<dyn Gateway>, Arc<KeyBlob>) {
         let gateway = self.keeper.gateway(POOL).await.unwrap();
         // On a machine under load the start itself may count as a stall, where little time is given for it.
         while gateway.create_root().await.is_err_and(|e| e == HsmError::Lost) {}

@@ -13,6 +13,12 @@ pub(crate) static ALL: &[Test] = &[
     ("a_stalled_partition_is_replaced", || scenario("stall")),
     ("more_requests_than_sockets_hold_are_all_answered", || scenario("flood")),
     ("a_partition_opens_connects_executes_and_signals_nothing", || scenario("probe")),
+    ("a_service_reaches_what_it_is_given_and_nothing_else", || scenario("service-probe")),
+    ("a_service_connects_to_the_ports_it_is_given_only", || scenario("service-probe-outward")),
+    ("without_landlock_the_seal_is_not_hidden_and_that_is_an_error", no_landlock),
+    ("a_keeper_executes_itself_and_enters_no_other_process", a_keeper_is_confined),
+    ("a_keeper_starts_well_whatever_its_parent_left_behind", odd_parents),
+    ("children_get_nothing_of_the_environment_but_how_to_log", environment),
     ("dev_carries_a_clock_offset_and_production_refuses_it", clock),
     ("children_end_with_the_keeper", children_end_with_the_keeper),
     ("a_killed_service_is_started_again", a_killed_service_is_started_again),
@@ -27,6 +33,21 @@ pub(crate) static ALL: &[Test] = &[
 
 fn scenario(name: &str) {
     assert_eq!(Node::start(name).wait().code(), Some(0));
+}
+
+fn no_landlock() {
+    let kind = "keeper-without-landlock";
+    for (scenario, code) in [("hidden-seal", 78), ("visible-seal", 0), ("sign", 0)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut node = Node::start_as(kind, scenario, &["--create-seal", "--dev"], folder);
+        assert_eq!(node.wait().code(), Some(code), "{scenario}");
+    }
+}
+
+fn a_keeper_is_confined() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut node = Node::start_as("probing-keeper", "sign", &["--create-seal", "--dev"], folder);
+    assert_eq!(node.wait().code(), Some(0));
 }
 
 fn clock() {
@@ -153,4 +174,50 @@ fn memory_lock() {
     assert_eq!(start(&["--create-seal"]), Some(78));
     assert_eq!(start(&["--create-seal", "--allow-unlocked-memory"]), Some(0));
     assert_eq!(start(&["--create-seal", "--dev"]), Some(0));
+}
+
+/// Ignored signals, open files, no standard streams: what some parents leave to their children.
+fn odd_parents() {
+    const LEAKED: &str = "/etc/hostname";
+    for preparation in ["trap '' CHLD TERM HUP", "exec 8</etc/hostname 9</etc/hostname", "exec <&- >&-", "umask 0"] {
+        let mut node = Node::start_after(preparation, "idle");
+        node.note("ready");
+        let family = [vec![node.pid()], node.children("service"), node.children("partition")].concat();
+        assert_eq!(family.len(), 3);
+        for pid in family {
+            for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+                let target = std::fs::read_link(entry.path()).unwrap_or_default();
+                assert_ne!(target.display().to_string(), LEAKED, "{pid} has a file of its parent's parent");
+            }
+        }
+        signal(node.pid(), Signal::TERM);
+        assert_eq!(node.wait().code(), Some(0), "{preparation}: SIGTERM drains, and the keeper learns how it went");
+        assert_eq!(Node::start_after(preparation, "refuse").wait().code(), Some(78), "{preparation}");
+    }
+    let mut node = Node::start("idle");
+    node.note("ready");
+    signal(node.pid(), Signal::HUP);
+    assert_eq!(node.wait().code(), Some(0), "a terminal that closes is a wish to stop");
+    let mut node = Node::start_after("trap '' HUP", "idle");
+    node.note("ready");
+    std::fs::remove_file(node.folder.path().join("ready")).unwrap();
+    signal(node.pid(), Signal::HUP);
+    signal(node.children("service")[0], Signal::KILL);
+    node.note("ready");
+    signal(node.pid(), Signal::TERM);
+    assert_eq!(node.wait().code(), Some(0), "nohup holds");
+}
+
+fn environment() {
+    let node = Node::start("idle");
+    node.note("ready");
+    for pid in [node.children("service"), node.children("partition")].concat() {
+        // Reading the environment of a process that is not dumpable takes root.
+        let Ok(shown) = std::fs::read(format!("/proc/{pid}/environ")) else { continue };
+        for variable in shown.split(|b| *b == 0).filter(|v| !v.is_empty()) {
+            let variable = String::from_utf8_lossy(variable).into_owned();
+            let known = ["STRONGROOM_LOG_", "TERM=", "COLORTERM=", "NO_COLOR=", "CLICOLOR"];
+            assert!(known.iter().any(|k| variable.starts_with(k)), "{variable}");
+        }
+    }
 }

@@ -1,9 +1,11 @@
 //! Folders that hold what nobody else may read: made 0700, and refused when they are more open.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Permission bits of group and others.
 const OTHERS: u32 = 0o077;
@@ -45,14 +47,30 @@ pub enum FolderError {
         /// Why.
         error: io::Error,
     },
-    /// The seal would lie beside what it seals.
-    #[error("{seal}: lies inside the data folder {data}: keep the seal outside, whoever has both has the keys")]
-    SealInside {
+    /// The service could read the seal.
+    #[error(
+        "{seal}: the seal lies in {folder}, where the service must get at files (setting {setting}), so that whoever takes the \
+         service over has the keys: move the seal to a folder of its own, such as /etc/strongroom-seal/, and say so in seal"
+    )]
+    SealReached {
         /// The seal.
         seal: PathBuf,
-        /// The data folder.
-        data: PathBuf,
+        /// The folder.
+        folder: PathBuf,
+        /// Why the service is let into it.
+        setting: &'static str,
     },
+    /// A folder that the service works in is not there, or cannot be looked into.
+    #[error("{setting}: {folder} is not a folder that can be reached: make it, or correct the setting")]
+    Unreachable {
+        /// The setting.
+        setting: &'static str,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Another installation works in it.
+    #[error("{0}: another Strongroom runs on this data folder: stop it, or choose another folder")]
+    InUse(PathBuf),
 }
 
 /// Makes a folder of mode 0700 when there is none, with those above it; then checks it.
@@ -92,14 +110,30 @@ pub fn check_data_folder(path: &Path) -> Result<(), FolderError> {
     made.and_then(|_| fs::remove_file(&probe)).map_err(|error| FolderError::NotWritable { path: path.into(), error })
 }
 
-/// Checks that the seal lies outside of the data folder, links followed.
-pub fn check_seal_place(seal: &Path, data: &Path) -> Result<(), FolderError> {
-    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.into());
-    let folder = seal.parent().map(real).unwrap_or_default();
-    if folder.starts_with(real(data)) || real(seal).starts_with(real(data)) {
-        return Err(FolderError::SealInside { seal: seal.into(), data: data.into() });
+/// How long a folder that is in use is asked for again: a keeper that was killed takes a moment to end.
+const IN_USE_PATIENCE: Duration = Duration::from_secs(1);
+/// Pause between two tries.
+const IN_USE_PAUSE: Duration = Duration::from_millis(20);
+
+/// Takes the data folder for as long as the result is open, in whatever process.
+pub fn lock_data_folder(path: &Path) -> Result<File, FolderError> {
+    use rustix::fs::{FlockOperation, flock};
+    let failed = |error| FolderError::NotWritable { path: path.into(), error };
+    let folder = File::open(path).map_err(failed)?;
+    let begun = Instant::now();
+    loop {
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(folder),
+            Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < IN_USE_PATIENCE => thread::sleep(IN_USE_PAUSE),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(FolderError::InUse(path.into())),
+            Err(error) => return Err(failed(error.into())),
+        }
     }
-    Ok(())
+}
+
+/// Writes a file that everybody may read (0644) whole.
+pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), crate::identity::FileError> {
+    crate::identity::file::replace(path, bytes, 0o644)
 }
 
 /// Writes a file of mode 0600 whole: whoever reads sees the old one or the new one.

@@ -3,14 +3,18 @@
 mod error;
 mod folder;
 pub mod logs;
+mod reach;
 mod resolved;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::ConfigError;
-pub use folder::{FolderError, check_data_folder, check_seal_place, make_private_folder, read_private, write_private};
+pub use folder::{
+    FolderError, check_data_folder, lock_data_folder, make_private_folder, read_private, write_private, write_public,
+};
 pub use logs::{LogFormat, LogSettings};
+pub use reach::WorkFolder;
 pub use resolved::{DevelopmentConfig, ServiceConfig};
 
 use crate::audit::{RESERVE_BYTES, SEGMENT_BYTES};
@@ -60,6 +64,9 @@ pub struct Config {
     /// Start although memory cannot be locked: key bytes may then reach the swap space.
     #[serde(default)]
     pub allow_unlocked_memory: bool,
+    /// Start although the kernel cannot hide the seal from the service.
+    #[serde(default)]
+    pub allow_visible_seal: bool,
     /// `x-ms-keyvault-region` of every answer.
     #[serde(default = "default_region")]
     pub region: String,
@@ -208,14 +215,21 @@ pub fn default_runtimes() -> usize {
 impl Config {
     /// Reads, resolves and checks the file: paths are absolute then, and every setting has its value.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.into(), error })?;
-        let mut config: Self = toml::from_str(&text).map_err(|error| ConfigError::syntax(path, &text, &error))?;
-        let base = std::path::absolute(path).map_err(|error| ConfigError::Read { path: path.into(), error })?;
-        config.resolve(base.parent().unwrap_or(Path::new("/")));
+        let config = Self::read(path)?;
         match config.problem() {
             None => Ok(config),
             Some((setting, problem)) => Err(ConfigError::Value { path: path.into(), setting, problem }),
         }
+    }
+
+    /// Reads and resolves the file without judging its values: for commands that lead to a whole configuration, such as the one
+    /// that adds the first administrator.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.into(), error })?;
+        let mut config: Self = toml::from_str(&text).map_err(|error| ConfigError::syntax(path, &text, &error))?;
+        let base = std::path::absolute(path).map_err(|error| ConfigError::Read { path: path.into(), error })?;
+        config.resolve(base.parent().unwrap_or(Path::new("/")));
+        Ok(config)
     }
 
     fn resolve(&mut self, base: &Path) {
@@ -286,7 +300,11 @@ impl Config {
             } else if !(RETENTION_DAYS_MIN..=RETENTION_DAYS_MAX).contains(&pool.retention_days) {
                 ("retention_days", "expected 7 to 90")
             } else if pool.administrators.is_empty() {
-                ("administrators", "expected at least one object id: nobody else could give anybody a role")
+                (
+                    "administrators",
+                    "expected at least one object id, as `strongroom principal --config FILE add NAME` prints it: nobody else \
+                     could give anybody a role",
+                )
             } else {
                 return None;
             };

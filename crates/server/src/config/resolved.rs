@@ -29,6 +29,8 @@ pub struct ServiceConfig {
     pub runtimes: usize,
     /// See [`Config::allow_unlocked_memory`].
     pub allow_unlocked_memory: bool,
+    /// See [`Config::allow_visible_seal`].
+    pub allow_visible_seal: bool,
     /// See [`Config::region`].
     pub region: String,
     /// See [`Config::tls`].
@@ -59,6 +61,8 @@ pub struct DevelopmentConfig {
     pub clock_offset: i64,
     /// The file with ids and secrets, read again by whoever prints them.
     pub state: PathBuf,
+    /// Where the private CA's certificate is written for clients.
+    pub ca_file: PathBuf,
     /// `--env-file`
     pub env_file: Option<PathBuf>,
     /// The principal that gets every role it needs, and the managed identity.
@@ -99,6 +103,7 @@ impl From<Config> for ServiceConfig {
             seal: config.seal,
             runtimes: config.runtimes.unwrap_or_else(default_runtimes),
             allow_unlocked_memory: config.allow_unlocked_memory,
+            allow_visible_seal: config.allow_visible_seal,
             region: config.region,
             tls: config.tls,
             identity: config.identity,

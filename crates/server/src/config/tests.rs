@@ -112,15 +112,69 @@ fn folders_that_others_reach_are_refused() {
     assert!(matches!(make_private_folder(&file), Err(FolderError::NotAFolder(_))));
 }
 
+/// A configuration whose parts lie in folders of their own, all of which are there.
+fn spread(folder: &Path) -> ServiceConfig {
+    for name in ["data/store", "log", "identity", "tls", "public", "sealed"] {
+        std::fs::create_dir_all(folder.join(name)).unwrap();
+    }
+    let text = format!("{WHOLE}\n[audit]\nfolder = \"log\"\n[tls]\nca_file = \"public/ca.pem\"\n");
+    let text = text.replace("/etc/strongroom/seal", "sealed/seal").replace("directory.toml", "identity/directory.toml");
+    std::fs::write(folder.join("strongroom.toml"), text).unwrap();
+    ServiceConfig::from(Config::load(&folder.join("strongroom.toml")).unwrap())
+}
+
 #[test]
-fn a_seal_inside_the_data_folder_is_refused_through_links_too() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    std::fs::create_dir_all(data.join("deep")).unwrap();
-    std::os::unix::fs::symlink(data.join("deep"), folder.path().join("link")).unwrap();
-    assert!(check_seal_place(&folder.path().join("seal"), &data).is_ok());
-    assert!(check_seal_place(&data.join("seal"), &data).is_err());
-    assert!(check_seal_place(&folder.path().join("link/seal"), &data).is_err());
+fn a_seal_where_the_service_works_is_refused_through_links_too() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().canonicalize().unwrap();
+    let mut config = spread(&folder);
+    config.check_seal_place().unwrap();
+    config.check_work_folders().unwrap();
+    std::os::unix::fs::symlink(folder.join("data/store"), folder.join("link")).unwrap();
+    for (seal, setting) in [
+        ("data/seal", "data"),
+        ("link/seal", "data"),
+        ("sealed/../data/deep/seal", "data"),
+        ("log/seal", "audit.folder"),
+        ("identity/seal", "identity.directory"),
+        ("public/seal", "tls.ca_file"),
+    ] {
+        config.seal = folder.join(seal);
+        let error = config.check_seal_place().unwrap_err().to_string();
+        assert!(error.contains(&format!("(setting {setting})")), "{seal}: {error}");
+    }
+    // The file itself leads into a folder that the service has.
+    std::fs::write(folder.join("identity/moved"), "").unwrap();
+    std::os::unix::fs::symlink(folder.join("identity/moved"), folder.join("sealed/seal")).unwrap();
+    config.seal = folder.join("sealed/seal");
+    assert!(config.check_seal_place().is_err());
+    // A certificate whose name is a link: what it leads to must be reached too, and then must not be the seal's folder.
+    config.seal = folder.join("sealed/other");
+    std::fs::write(folder.join("sealed/chain.pem"), "").unwrap();
+    std::os::unix::fs::symlink(folder.join("sealed/chain.pem"), folder.join("tls/chain.pem")).unwrap();
+    config.check_seal_place().unwrap();
+    config.tls.certificate_chain = Some(folder.join("tls/chain.pem"));
+    assert!(config.check_seal_place().unwrap_err().to_string().contains("tls.certificate_chain"));
+}
+
+#[test]
+fn the_service_works_in_the_folders_of_its_files_and_no_others() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().canonicalize().unwrap();
+    let mut config = spread(&folder);
+    let folders = |config: &ServiceConfig| -> Vec<(String, bool)> {
+        let name = |work: &WorkFolder| work.folder.strip_prefix(&folder).unwrap().display().to_string();
+        config.work_folders().iter().map(|work| (name(work), work.write)).collect()
+    };
+    let own = |names: &[(&str, bool)]| names.iter().map(|(n, w)| ((*n).to_owned(), *w)).collect::<Vec<_>>();
+    assert_eq!(folders(&config), own(&[("data", true), ("log", true), ("identity", false), ("public", true)]));
+    config.tls.certificate_chain = Some(folder.join("tls/chain.pem"));
+    config.tls.private_key = Some(folder.join("tls/key.pem"));
+    let with_files = own(&[("data", true), ("log", true), ("identity", false), ("tls", false), ("tls", false)]);
+    assert_eq!(folders(&config), with_files, "with certificates from files ca_file is not written");
+    config.tls.private_key = Some(folder.join("nowhere/key.pem"));
+    assert!(config.check_work_folders().unwrap_err().to_string().starts_with("tls.private_key"));
+    assert_eq!((config.listening_ports(), config.outgoing_ports()), (vec![443], Vec::new()));
 }
 
 #[test]

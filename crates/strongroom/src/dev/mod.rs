@@ -1,5 +1,6 @@
 //! `strongroom dev`: a managed HSM for development, with ids and secrets that stay the same from start to start.
 
+pub(crate) mod announce;
 pub(crate) mod environment;
 pub(crate) mod flags;
 pub(crate) mod names;
@@ -20,7 +21,7 @@ use strongroom_model::limits::RETENTION_DAYS_MAX;
 use strongroom_server::audit::{AuditOrigin, AuditSettings, RESERVE_BYTES_DEV, SEGMENT_BYTES};
 use strongroom_server::config::{
     CacheSettings, DevelopmentConfig, InitialState, LogFormat, LogSettings, PoolConfig, ServiceConfig,
-    default_runtimes, is_domain, logs, make_private_folder,
+    default_runtimes, is_domain, lock_data_folder, logs, make_private_folder,
 };
 use strongroom_server::http::{ListenAddress, ListenSettings, Listeners};
 use strongroom_server::identity::settings::{IdentitySettings, load_issuers};
@@ -31,6 +32,12 @@ const DEFAULT_HSM: &str = "demo";
 /// `x-ms-keyvault-region`
 const REGION: &str = "local";
 const RESOURCE_GROUP: &str = "dev";
+/// The folder of the log below that of the data.
+const AUDIT: &str = "audit";
+
+/// The folder of the directory file: the service reads it, and nothing else of what lies beside the seal.
+const IDENTITY: &str = "identity";
+const DIRECTORY: &str = "directory.toml";
 
 /// Where the parts of the data folder lie.
 struct Layout {
@@ -47,7 +54,7 @@ impl Layout {
             data: folder.join("data"),
             seal: folder.join("seal"),
             state: folder.join("dev.json"),
-            directory: folder.join("directory.toml"),
+            directory: folder.join(IDENTITY).join(DIRECTORY),
             ca: folder.join("ca.pem"),
         }
     }
@@ -71,6 +78,11 @@ pub(crate) fn start(args: DevArgs) -> Result<ExitCode, Failure> {
     make_private_folder(&folder)?;
     let layout = Layout::of(&folder);
     make_private_folder(&layout.data)?;
+    // Before anything is changed: another `dev` may run here.
+    let lock = lock_data_folder(&layout.data)?;
+    make_private_folder(&folder.join(IDENTITY))?;
+    make_private_folder(&layout.data.join(AUDIT))?;
+    take_over_directory(&folder.join(DIRECTORY), &layout.directory)?;
     let mut state = DevState::load_or_make(&layout.state)?;
     state.managed_identity_port = free_port(state.managed_identity_port, args.port)?;
     state.add_principals(&args.principal)?;
@@ -87,6 +99,7 @@ pub(crate) fn start(args: DevArgs) -> Result<ExitCode, Failure> {
         runtimes: args.runtimes.map_or_else(default_runtimes, usize::from),
         development: Some(DevelopmentConfig {
             clock_offset: args.clock_offset.0,
+            ca_file: layout.ca,
             env_file: args.env_file.map(std::path::absolute).transpose()?,
             state: layout.state,
             principal: state.principal.object_id,
@@ -96,7 +109,16 @@ pub(crate) fn start(args: DevArgs) -> Result<ExitCode, Failure> {
         ..config
     };
     drop(Listeners::bind(&ListenSettings { workers: 1, ..listen_settings(&config) })?);
-    become_keeper(&config)
+    config.check_seal_place()?;
+    become_keeper(&config, lock)
+}
+
+/// Moves the directory file to its folder: earlier versions had it beside the seal.
+fn take_over_directory(old: &Path, new: &Path) -> Result<(), Failure> {
+    if old.exists() && !new.exists() {
+        std::fs::rename(old, new)?;
+    }
+    Ok(())
 }
 
 fn cache(keys: Option<u32>, store_mib: Option<u32>) -> CacheSettings {
@@ -128,10 +150,11 @@ fn service_config(
         runtimes: 1,
         allow_unlocked_memory: false,
         region: REGION.into(),
-        tls: TlsSettings { ca_file: Some(layout.ca.clone()), ..TlsSettings::default() },
+        allow_visible_seal: true,
+        tls: TlsSettings::default(),
         identity: identity_settings(layout, state)?,
         audit: AuditSettings {
-            folder: layout.data.join("audit"),
+            folder: layout.data.join(AUDIT),
             reserve_bytes: RESERVE_BYTES_DEV,
             segment_bytes: SEGMENT_BYTES,
         },

@@ -6,10 +6,7 @@ mod parts;
 mod roles;
 
 use crate::cli::ServiceArgs;
-use crate::dev::environment::{lines, variables};
-use crate::dev::names::{self, Resolving};
-use crate::dev::state::DevState;
-use crate::dev::welcome::Welcome;
+use crate::dev::announce::Announcer;
 use crate::failure::Failure;
 use crate::serve::{listen_settings, now_ms};
 use checkpoints::Checkpoints;
@@ -19,9 +16,9 @@ use std::sync::Arc;
 use std::time::Instant;
 use strongroom_model::SecretBytes;
 use strongroom_partition::client::{KeeperClient, set_runtime_index};
-use strongroom_partition::confine;
+use strongroom_partition::confine::{self, ConfineError, Reach};
 use strongroom_server::audit::{copy_outbox, drain_outbox};
-use strongroom_server::config::{DevelopmentConfig, ServiceConfig, logs, write_private};
+use strongroom_server::config::{ServiceConfig, WorkFolder, logs};
 use strongroom_server::http::{self, Hold, HttpLimits, ListenError, Listeners};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -29,10 +26,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// `strongroom service`
 pub(crate) fn run(args: &ServiceArgs) -> Result<ExitCode, Failure> {
     let started = Instant::now();
-    let confinement = confine::service()?;
+    let confinement = confine::service(&[args.config_fd, args.keeper_fd, args.store_seal_fd])?;
     let config: ServiceConfig = serde_json::from_slice(confine::read_inherited(args.config_fd)?.expose())?;
     let store_seal = confine::read_inherited(args.store_seal_fd)?;
     logs::init(&config.log)?;
+    let announcer = config.development.is_some().then(|| Announcer::start(&config)).transpose()?;
+    let confinement = confine::limit_service(confinement, &reach(&config), config.allow_visible_seal)?;
+    if !confinement.files_denied {
+        tracing::warn!("{}", ConfineError::VisibleSeal);
+    }
     tracing::info!(?confinement, "the service starts");
     let keeper = KeeperClient::connect(args.keeper_fd)?;
     if let Some(development) = &config.development {
@@ -41,22 +43,35 @@ pub(crate) fn run(args: &ServiceArgs) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // The last lanes: the workers have those before.
     set_runtime_index(config.runtimes.min(args.runtimes.saturating_sub(1)));
-    runtime.block_on(serve(config, store_seal, keeper, started))
+    runtime.block_on(serve(config, store_seal, keeper, announcer, started))
+}
+
+/// What the service cannot do without.
+fn reach(config: &ServiceConfig) -> Reach {
+    let (write, read): (Vec<_>, Vec<_>) = config.work_folders().into_iter().partition(|work| work.write);
+    let folders = |works: Vec<WorkFolder>| works.into_iter().map(|work| work.folder).filter(|f| f.exists()).collect();
+    Reach {
+        read: folders(read),
+        write: folders(write),
+        bind: config.listening_ports(),
+        connect: config.outgoing_ports(),
+    }
 }
 
 async fn serve(
     config: ServiceConfig,
     store_seal: SecretBytes,
     keeper: Arc<KeeperClient>,
+    announcer: Option<Announcer>,
     started: Instant,
 ) -> Result<ExitCode, Failure> {
-    let resolving = config.development.is_some().then(|| names::resolve(&config));
     let listeners = Listeners::bind(&listen_settings(&config))?;
     let parts = Parts::start(&config, store_seal, Arc::clone(&keeper)).await?;
     let mut workers = Workers::start(&parts, listeners)?;
     parts.engine.ready().await.map_err(|error| Failure::failed(format!("the self-tests failed: {error}")))?;
-    if let (Some(development), Some(resolving)) = (&config.development, resolving) {
-        announce(&config, development, resolving).await?;
+    if let Some(announcer) = announcer {
+        let ca_pem = parts.tls.ca_pem().unwrap_or_default().to_owned();
+        tokio::task::spawn_blocking(move || announcer.announce(&ca_pem)).await??;
     }
     let (service_ms, command_ms) = (started.elapsed().as_millis(), now_ms().saturating_sub(config.started_ms));
     tracing::info!(%service_ms, %command_ms, version = env!("CARGO_PKG_VERSION"), "ready");
@@ -157,17 +172,4 @@ async fn drain(parts: &Parts, checkpoints: &mut Checkpoints) {
     if !parts.audit.close() {
         tracing::error!("the audit log did not end well: see above");
     }
-}
-
-/// Writes the environment's file and prints what a developer needs.
-async fn announce(config: &ServiceConfig, development: &DevelopmentConfig, names: Resolving) -> Result<(), Failure> {
-    let state = DevState::load(&development.state)?;
-    let ca = config.tls.ca_file.clone().unwrap_or_default();
-    let variables = variables(config, &state, &ca);
-    if let Some(file) = &development.env_file {
-        write_private(file, &lines(&variables))?;
-    }
-    let lost_names = tokio::task::spawn_blocking(move || names.lost()).await?;
-    Welcome { config, state: &state, variables: &variables, ca: &ca, lost_names: &lost_names }.print();
-    Ok(())
 }

@@ -3,19 +3,19 @@
 use crate::failure::Failure;
 use crate::service::roles::give_first_roles;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use strongroom_engine::{Engine, EngineParts, PoolRequest, Sharing};
 use strongroom_model::audit::{Actor, AuditRecord, Stamp, SystemStamp};
 use strongroom_model::clock::SystemClock;
 use strongroom_model::{Algorithm, Clock, KeySpec, PoolName, SecretBytes};
 use strongroom_partition::client::KeeperClient;
-use strongroom_server::audit::AuditLog;
+use strongroom_server::audit::{AuditLog, AuditOpenError};
 use strongroom_server::config::ServiceConfig;
 use strongroom_server::http::{HttpSettings, Service, ServiceParts};
 use strongroom_server::identity::{Endpoints, Identity, IdentityParts, SystemSigner};
 use strongroom_server::tls::{Tls, TlsParts};
 use strongroom_store::Store;
-use strongroom_store::redb::{Options, RedbStore};
+use strongroom_store::redb::{OpenError, Options, RedbStore};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -23,6 +23,11 @@ use uuid::Uuid;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The issuer's key in pool `system`.
 const ISSUER: &str = "issuer";
+
+/// How long what another process holds is asked for again: the service of a keeper that was killed takes a moment to end.
+const LOCKED_PATIENCE: Duration = Duration::from_secs(1);
+/// Pause between two tries.
+const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 
 /// Everything that serves.
 pub(super) struct Parts {
@@ -39,7 +44,9 @@ impl Parts {
         store_seal: SecretBytes,
         keeper: Arc<KeeperClient>,
     ) -> Result<Self, Failure> {
-        let audit = Arc::new(AuditLog::open(&config.audit, &config.origin)?);
+        let locked = |error: &AuditOpenError| matches!(error, AuditOpenError::Locked(_));
+        let audit = patiently(locked, || AuditLog::open(&config.audit, &config.origin)).await?;
+        let audit = Arc::new(audit);
         let engine = start_engine(config, store_seal, keeper, &audit).await?;
         // Tokens and certificates are compared with the clients' clocks, which nobody moved.
         let clock: Arc<dyn Clock> = Arc::new(SystemClock { offset: 0 });
@@ -70,6 +77,19 @@ impl Parts {
         let (engine_, identity_, audit_) = (Arc::clone(&engine), Arc::clone(&identity), Arc::clone(&audit));
         let service = Service::new(ServiceParts { engine: engine_, identity: identity_, audit: audit_, settings })?;
         Ok(Self { engine, audit, identity, tls, service })
+    }
+}
+
+/// Opens what may still be held by a service that is ending.
+async fn patiently<T, E>(locked: impl Fn(&E) -> bool, open: impl Fn() -> Result<T, E>) -> Result<T, E> {
+    let begun = Instant::now();
+    loop {
+        match open() {
+            Err(error) if locked(&error) && begun.elapsed() < LOCKED_PATIENCE => {
+                tokio::time::sleep(LOCKED_PAUSE).await;
+            }
+            result => return result,
+        }
     }
 }
 
@@ -112,7 +132,10 @@ async fn start_engine(
     audit: &Arc<AuditLog>,
 ) -> Result<Arc<Engine>, Failure> {
     let options = Options { cache_bytes: config.cache.store_mib.saturating_mul(1 << 20) };
-    let store: Arc<dyn Store> = Arc::new(RedbStore::open(&config.data.join("store"), options)?);
+    let folder = config.data.join("store");
+    let locked = |error: &OpenError| matches!(error, OpenError::Locked { .. });
+    let store = patiently(locked, || RedbStore::open(&folder, options)).await?;
+    let store: Arc<dyn Store> = Arc::new(store);
     let allowed = Arc::clone(audit);
     let parts = EngineParts {
         store,

@@ -47,7 +47,7 @@ fn a_second_start_finds_ids_secrets_certificate_and_keys() {
         ("data/audit", 0o700),
         ("seal", 0o600),
         ("dev.json", 0o600),
-        ("directory.toml", 0o600),
+        ("identity/directory.toml", 0o600),
         ("ca.pem", 0o644),
     ] {
         assert_eq!(mode(&home.join(name)), expected, "{name}");
@@ -85,7 +85,7 @@ fn more_principals_can_log_in_and_have_no_role() {
     assert_eq!(status, 403);
     assert!(house.env().contains_key("STRONGROOM_PRINCIPAL_READER_OBJECT_ID"));
     let secret = &house.env()["AZURE_CLIENT_SECRET"];
-    let directory = std::fs::read_to_string(house.home().join("directory.toml")).unwrap();
+    let directory = std::fs::read_to_string(house.home().join("identity/directory.toml")).unwrap();
     assert!(!directory.contains(secret.as_str()), "the directory holds hashes only");
     assert_eq!(running.stop(), Some(0));
 }
@@ -130,8 +130,13 @@ fn two_processes_do_not_share_a_store() {
     let mut running = house.start(&[]);
     let mut command = crate::house::strongroom();
     command.arg("dev").arg("--data").arg(house.home()).args(["--port", &free_port().to_string()]);
+    command.args(["--principal", "late", "--hsm", "late"]);
+    let files = ["dev.json", "identity/directory.toml", "ca.pem", "seal"];
+    let content = || files.map(|name| std::fs::read(house.home().join(name)).unwrap());
+    let before = content();
     let error = refused(&mut command, 78);
-    assert!(error.contains("another process"), "{error}");
+    assert!(error.contains("another Strongroom runs on this data folder"), "{error}");
+    assert!(content() == before, "the second one changed nothing");
     let (status, _) = house.ask("demo.managedhsm.localhost", "GET /readyz", "", "");
     assert_eq!(status, 200, "the first one does not mind");
     assert_eq!(running.stop(), Some(0));

@@ -18,10 +18,12 @@ struct Site {
 impl Site {
     fn new() -> Self {
         let mut site = Self { folder: tempfile::tempdir().unwrap(), port: free_port(), secret: String::new() };
-        std::fs::create_dir(site.path("data")).unwrap();
-        set_mode(&site.path("data"), 0o700);
+        for folder in ["data", "identity", "public"] {
+            std::fs::create_dir(site.path(folder)).unwrap();
+            set_mode(&site.path(folder), 0o700);
+        }
         let mut add = strongroom();
-        add.args(["principal", "--directory"]).arg(site.path("directory.toml")).args(["add", "app"]);
+        add.args(["principal", "--directory"]).arg(site.path("identity/directory.toml")).args(["add", "app"]);
         site.secret = succeeded(&mut add).split_whitespace().last().unwrap().to_owned();
         site.write(&site.settings());
         site
@@ -33,9 +35,9 @@ impl Site {
 
     fn settings(&self) -> String {
         format!(
-            "domain = \"localhost\"\nport = {}\nlisten = [\"127.0.0.1\"]\ndata = \"data\"\nseal = \"seal\"\nruntimes = 1\n\
-             allow_unlocked_memory = true\n\n[tls]\nca_file = \"ca.pem\"\n\n[audit]\nreserve_mib = 1\n\n[identity]\n\
-             tenant_id = \"11111111-1111-1111-1111-111111111111\"\ndirectory = \"directory.toml\"\n\n[[pool]]\n\
+            "domain = \"localhost\"\nport = {}\nlisten = [\"127.0.0.1\"]\ndata = \"data\"\nseal = \"sealed/seal\"\nruntimes = 1\n\
+             allow_unlocked_memory = true\n\n[tls]\nca_file = \"public/ca.pem\"\n\n[audit]\nreserve_mib = 1\n\n[identity]\n\
+             tenant_id = \"11111111-1111-1111-1111-111111111111\"\ndirectory = \"identity/directory.toml\"\n\n[[pool]]\n\
              name = \"payments\"\nadministrators = [\"{ADMINISTRATOR}\"]\n",
             self.port
         )
@@ -46,7 +48,7 @@ impl Site {
     }
 
     fn make_seal(&self) {
-        succeeded(strongroom().args(["seal", "create"]).arg(self.path("seal")));
+        succeeded(strongroom().args(["seal", "create"]).arg(self.path("sealed/seal")));
     }
 
     fn command(&self) -> Command {
@@ -71,7 +73,7 @@ fn production_starts_serves_stops_and_starts_again() {
     site.make_seal();
     for _ in 0..2 {
         let mut running = site.start();
-        let ca = site.path("ca.pem");
+        let ca = site.path("public/ca.pem");
         let end = Instant::now() + Duration::from_secs(20);
         let ready = loop {
             match try_ask(site.port, &ca, "payments.managedhsm.localhost", "GET /readyz", "", "") {
@@ -101,7 +103,7 @@ fn every_setting_is_in_the_documentation() {
     let documentation = include_str!("../../../../docs/configuration.md");
     let site = Site::new();
     let more = "managed_identity_port = 1\nallow_unlocked";
-    let tls = "certificate_chain = \"a\"\nprivate_key = \"b\"\nca_file";
+    let tls = "certificate_chain = \"tls/a\"\nprivate_key = \"tls/b\"\nca_file";
     let header = format!("identity_header_sha256 = {:?}\ndirectory", "0".repeat(64));
     let settings = site
         .settings()
@@ -128,7 +130,7 @@ fn what_is_wrong_is_named_with_what_to_do() {
     let good = site.settings();
     for (settings, expected) in [
         (good.replace("runtimes = 1", "colour = 1"), "unknown field `colour`"),
-        (good.replace("\"seal\"", "\"data/seal\""), "seal: expected a path outside"),
+        (good.replace("\"sealed/seal\"", "\"data/seal\""), "seal: expected a path outside"),
         (good.replace("\"data\"", "\"nowhere\""), "no such folder"),
         (good.replace("[identity]", "[log]\nlevel = \"=loud=\"\n[identity]"), "log.level"),
     ] {
@@ -138,12 +140,26 @@ fn what_is_wrong_is_named_with_what_to_do() {
     }
     site.write(&good);
     site.make_seal();
-    let error = refused(strongroom().args(["seal", "create"]).arg(site.path("seal")), 78);
+    let error = refused(strongroom().args(["seal", "create"]).arg(site.path("sealed/seal")), 78);
     assert!(error.contains("exists already: it is never overwritten"), "{error}");
     set_mode(&site.path("data"), 0o770);
     assert!(refused(&mut site.command(), 78).contains("chmod 0700"));
     set_mode(&site.path("data"), 0o700);
-    set_mode(&site.path("seal"), 0o640);
+    for folder in ["identity", "public"] {
+        site.write(
+            &good
+                .replace("sealed/seal", &format!("{folder}/seal"))
+                .replace("seal = \"data/seal", "seal = \"data/../data/seal"),
+        );
+        for command in [&mut site.command(), site.command().arg("--check")] {
+            let error = refused(command, 78);
+            assert!(error.contains("move the seal to a folder of its own"), "{folder}: {error}");
+        }
+    }
+    site.write(&good.replace("public/ca.pem", "missing/ca.pem"));
+    assert!(refused(&mut site.command(), 78).contains("tls.ca_file"));
+    site.write(&good);
+    set_mode(&site.path("sealed/seal"), 0o640);
     assert!(refused(&mut site.command(), 78).contains("0600"));
 }
 
@@ -154,7 +170,7 @@ fn a_store_of_dev_is_refused() {
     let site = Site::new();
     let at = |path: &Path| format!("{:?}", path.display().to_string());
     let settings = site.settings().replace("\"data\"", &at(&house.home().join("data")));
-    site.write(&settings.replace("\"seal\"", &at(&house.home().join("seal"))));
+    site.write(&settings.replace("\"sealed/seal\"", &at(&house.home().join("seal"))));
     let error = refused(&mut site.command(), 78);
     assert!(error.contains("made by `strongroom dev`"), "{error}");
 }
@@ -168,7 +184,7 @@ fn a_store_of_production_is_not_touched_by_dev() {
     std::fs::create_dir(house.home()).unwrap();
     set_mode(&house.home(), 0o700);
     std::fs::rename(site.path("data"), house.home().join("data")).unwrap();
-    std::fs::rename(site.path("seal"), house.home().join("seal")).unwrap();
+    std::fs::rename(site.path("sealed/seal"), house.home().join("seal")).unwrap();
     let error = refused(&mut house.command(), 78);
     assert!(error.contains("made by `strongroom serve`"), "{error}");
 }
