@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 
 import pytest
@@ -22,6 +23,16 @@ def test_python_snippets_run(server, snippet):
     snippet = snippet.replace(":8443", f":{server.port}")
     snippet = snippet.replace("OBJECT-ID-OF-READER", server.env["STRONGROOM_PRINCIPAL_READER_OBJECT_ID"])
     exec(compile(snippet, "snippet", "exec"), {})
+
+
+def test_cargo_run_at_the_root_starts_the_product():
+    """README's very first command; with a second binary in the workspace cargo does not know which one is meant."""
+    if shutil.which("cargo") is None:
+        pytest.skip("CARGO RUN NOT TESTED: there is no cargo here")
+    assert "cargo run --release -- dev" in (ROOT / "README.md").read_text()
+    ran = subprocess.run(
+        ["cargo", "run", "--quiet", "--release", "--", "--version"], cwd=ROOT, capture_output=True, text=True, timeout=1800)
+    assert ran.returncode == 0 and ran.stdout.startswith("strongroom "), ran.stderr
 
 
 def commands():

@@ -53,7 +53,8 @@ pub enum ConfineError {
     MemoryLock,
     /// Nothing hides the seal from the service.
     #[error(
-        "this kernel cannot hide the seal from the service: it takes Linux 5.13 or newer with Landlock switched on (add          `landlock` to the `lsm=` parameter of the kernel), or accept it with `allow_visible_seal`"
+        "this kernel cannot hide the seal from the service: it takes Linux 5.13 or newer with Landlock switched on (add \
+         `landlock` to the `lsm=` parameter of the kernel), or accept it with `allow_visible_seal`"
     )]
     VisibleSeal,
     /// The service cannot be given a folder that it needs.

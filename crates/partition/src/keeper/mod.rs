@@ -31,6 +31,9 @@ const RESTART_PAUSE: Duration = Duration::from_millis(50);
 const RESTART_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// A service that ran so long gets the first pause again.
 const STEADY: Duration = Duration::from_secs(30);
+/// Times in a row that a service may end by itself, none of them after [`STEADY`], before the keeper ends with it: whoever
+/// watches the keeper then learns of it. Being killed does not count.
+const FAILURES_MAX: u32 = 8;
 /// Partitions of one node.
 const PARTITIONS_MAX: usize = 64;
 
@@ -112,6 +115,7 @@ pub fn run(options: KeeperOptions) -> Result<ExitCode, KeeperError> {
         partitions: HashMap::new(),
         restart_at: Some(Instant::now()),
         pause: RESTART_PAUSE,
+        failures: 0,
         kill_at: None,
     };
     let code = keeper.watch();
@@ -139,6 +143,8 @@ struct Keeper {
     /// When the service is to be started; nothing while it runs.
     restart_at: Option<Instant>,
     pause: Duration,
+    /// See [`FAILURES_MAX`].
+    failures: u32,
     /// When a stopping service is killed.
     kill_at: Option<Instant>,
 }
@@ -265,6 +271,14 @@ impl Keeper {
         }
         if service.started.elapsed() >= STEADY {
             self.pause = RESTART_PAUSE;
+            self.failures = 0;
+        }
+        if let Some(code) = code {
+            self.failures += 1;
+            if self.failures >= FAILURES_MAX {
+                tracing::error!(code, "the service ended {FAILURES_MAX} times in a row: the keeper ends with it");
+                return Some(code);
+            }
         }
         tracing::error!(?status, "the service ended unexpectedly: it is started again in {:?}", self.pause);
         self.restart_at = Some(Instant::now() + self.pause);

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// Longer than anything that is waited for; reaching it is a failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
+/// The exit code of a service that crashes.
+pub(crate) const CRASHED: u8 = 9;
+
 pub(crate) struct Node {
     keeper: Child,
     pub(crate) folder: tempfile::TempDir,

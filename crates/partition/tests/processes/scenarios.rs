@@ -1,6 +1,6 @@
 //! What the service does in a test.
 
-use crate::node::{children_of, signal, status, wait_for};
+use crate::node::{self, children_of, signal, status, wait_for};
 use crate::outbreak;
 use rustix::process::Signal;
 use std::collections::HashMap;
@@ -45,6 +45,11 @@ pub(crate) fn service(flags: &HashMap<String, String>) -> ExitCode {
     let (scenario, folder) = config.split_once(' ').unwrap();
     if let Some(kind) = scenario.strip_prefix("service-probe") {
         return outbreak::of_the_service(confinement, Path::new(folder), kind == "-outward", fd("keeper-fd"));
+    }
+    if scenario == "crash" {
+        let starts = std::fs::File::options().append(true).create(true).open(Path::new(folder).join("starts"));
+        std::io::Write::write_all(&mut starts.unwrap(), b".").unwrap();
+        return ExitCode::from(node::CRASHED);
     }
     if let "hidden-seal" | "visible-seal" = scenario {
         let limited = confine::limit_service(confinement, &Reach::default(), scenario == "visible-seal");

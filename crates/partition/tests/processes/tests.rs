@@ -25,6 +25,7 @@ pub(crate) static ALL: &[Test] = &[
     ("sigterm_drains_and_ends_with_0", || stop_with(Signal::TERM)),
     ("sigint_drains_and_ends_with_0", || stop_with(Signal::INT)),
     ("a_second_signal_ends_the_wait", a_second_signal_ends_the_wait),
+    ("a_service_that_ends_again_and_again_ends_the_keeper", a_crash_loop_ends),
     ("a_service_that_cannot_start_is_not_started_again", configuration_errors_end_the_keeper),
     ("no_secret_shows_in_proc", no_secret_shows_in_proc),
     ("partitions_and_services_are_confined", partitions_and_services_are_confined),
@@ -102,6 +103,13 @@ fn a_second_signal_ends_the_wait() {
     signal(node.pid(), Signal::INT);
     assert_eq!(node.wait().code(), Some(1));
     assert!(status(service, "State:").is_none());
+}
+
+fn a_crash_loop_ends() {
+    let mut node = Node::start("crash");
+    assert_eq!(node.wait().code(), Some(i32::from(node::CRASHED)));
+    let starts = std::fs::read_to_string(node.folder.path().join("starts")).unwrap();
+    assert_eq!(starts.len(), 8, "it was tried again before");
 }
 
 fn configuration_errors_end_the_keeper() {

@@ -4,6 +4,7 @@ mod chains;
 mod checkpoints;
 mod parts;
 mod roles;
+mod storage;
 
 use crate::cli::ServiceArgs;
 use crate::dev::announce::Announcer;
@@ -84,8 +85,13 @@ async fn serve(
         tokio::spawn(Arc::clone(&parts.tls).run()),
         tokio::spawn(Arc::clone(&parts.identity).watch()),
     ];
+    let mut broken = None;
     tokio::select! {
         () = asked_to_stop(&keeper)? => {}
+        failed = storage::failed(&parts.engine, &parts.audit) => {
+            tracing::error!("{failed}");
+            broken = Some(failed);
+        }
         () = checkpoints.run() => {}
         // They ended by themselves: one of them broke.
         () = workers.drained() => {}
@@ -97,6 +103,9 @@ async fn serve(
     drain(&parts, &mut checkpoints).await;
     let ended = workers.end().await;
     tracing::info!("stopped");
+    if let Some(failed) = broken {
+        return Err(Failure::failed(failed));
+    }
     match ended {
         Ok(Ok(())) => Ok(ExitCode::SUCCESS),
         Ok(Err(error)) => Err(Failure::failed(error)),

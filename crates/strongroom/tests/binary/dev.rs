@@ -109,6 +109,52 @@ fn a_folder_that_others_reach_is_refused() {
 }
 
 #[test]
+fn what_is_made_is_for_its_owner_whatever_the_umask() {
+    let house = House::new();
+    let mut command = std::process::Command::new("/bin/sh");
+    command.args(["-c", "umask 0; exec \"$0\" \"$@\""]).arg(house.command().get_program());
+    command.args(house.command().get_args());
+    let mut running = house.start_as(command);
+    let bearer = format!("authorization: Bearer {}\r\n", house.token("AZURE"));
+    assert_eq!(house.ask("demo.managedhsm.localhost", "GET /keys?api-version=7.6", &bearer, "").0, 200);
+    let mut folders = vec![house.home()];
+    while let Some(folder) = folders.pop() {
+        assert_eq!(mode(&folder), 0o700, "{}", folder.display());
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.ends_with("ca.pem") {
+                assert_eq!(mode(&path), 0o600, "{}", path.display());
+            }
+        }
+    }
+    assert_eq!(mode(&house.env_file()), 0o600);
+    assert_eq!(running.stop(), Some(0));
+    for folder in ["data/audit", "data/store", "identity"] {
+        set_mode(&house.home().join(folder), 0o755);
+        let error = refused(&mut house.command(), 78);
+        assert!(error.contains("0755") && error.contains("chmod"), "{folder}: {error}");
+        set_mode(&house.home().join(folder), 0o700);
+    }
+}
+
+#[test]
+fn a_home_of_an_earlier_version_opens() {
+    let house = House::new();
+    assert_eq!(house.start(&[]).stop(), Some(0));
+    let env = house.env();
+    // The directory file lay beside the seal.
+    std::fs::rename(house.home().join("identity/directory.toml"), house.home().join("directory.toml")).unwrap();
+    std::fs::remove_dir(house.home().join("identity")).unwrap();
+    let mut running = house.start(&[]);
+    assert_eq!(house.env(), env);
+    house.token("AZURE");
+    assert!(!house.home().join("directory.toml").exists());
+    assert_eq!(running.stop(), Some(0));
+}
+
+#[test]
 fn another_seal_does_not_open_the_store() {
     let house = House::new();
     assert_eq!(house.start(&[]).stop(), Some(0));

@@ -83,11 +83,17 @@ impl House {
 
     /// Starts it with more arguments and waits until it is ready.
     pub(crate) fn start(&self, more: &[&str]) -> Running {
+        let mut command = self.command();
+        command.args(more);
+        self.start_as(command)
+    }
+
+    /// Starts it by this command.
+    pub(crate) fn start_as(&self, mut command: Command) -> Running {
         let _none_yet = std::fs::remove_file(self.env_file());
         let log = self.folder.path().join("log");
         let out = std::fs::File::create(&log).unwrap();
-        let mut command = self.command();
-        command.args(more).stdout(out.try_clone().unwrap()).stderr(out);
+        command.stdout(out.try_clone().unwrap()).stderr(out);
         let mut running = Running { child: command.spawn().unwrap(), log };
         running.wait_until("is ready.");
         running

@@ -146,6 +146,24 @@ async fn an_administrator_gives_a_role_and_a_key_is_made_and_used() {
 }
 
 #[tokio::test]
+async fn a_failed_store_is_not_ready_and_changes_are_refused_for_now() {
+    let house = House::new().await;
+    let token = house.token(&house.admin).await;
+    house.store_failed.store(true, std::sync::atomic::Ordering::Relaxed);
+    let assignment =
+        format!("/providers/Microsoft.Authorization/roleAssignments/{}?api-version=7.6", uuid::Uuid::new_v4());
+    let body = serde_json::json!({"properties": {
+        "roleDefinitionId": "Microsoft.KeyVault/providers/Microsoft.Authorization/roleDefinitions/21dbd100-6940-42c2-9190-5d6cb909625b",
+        "principalId": house.stranger.0,
+    }});
+    let answer = house.hsm("PUT", &assignment, Some(&token), &body.to_string()).await;
+    assert_eq!((answer.status, answer.code().as_str()), (503, "ServiceUnavailable"));
+    let ready = house.request("GET", &house.host("demo.managedhsm"), "/readyz", "", "").await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains("store: the store failed"), "{}", ready.body);
+}
+
+#[tokio::test]
 async fn without_an_audit_log_nothing_is_answered() {
     let house = House::new().await;
     let token = house.token(&house.stranger).await;

@@ -14,6 +14,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use strongroom_engine::{Engine, EngineParts, PoolRequest, PoolState};
@@ -23,7 +24,9 @@ use strongroom_model::error::Error;
 use strongroom_model::limits::BODY_MAX;
 use strongroom_model::{Algorithm, DataAction, KeySpec, PoolName, SecretBytes};
 use strongroom_partition::local::LocalPartitions;
-use strongroom_store::MemoryStore;
+use strongroom_store::{
+    Change, Condition, Entry, MemoryStore, Page, Pending, Revision, Snapshot, Store, StoreError, Watch,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -99,6 +102,49 @@ impl Answer {
     }
 }
 
+/// A store that fails for good when it is told to.
+struct FailingStore {
+    store: MemoryStore,
+    failed: Arc<AtomicBool>,
+}
+
+impl FailingStore {
+    fn check(&self) -> Result<(), StoreError> {
+        if self.failed.load(Ordering::Relaxed) { Err(StoreError::Failed) } else { Ok(()) }
+    }
+}
+
+impl Store for FailingStore {
+    fn get<'a>(&'a self, path: &'a [u8]) -> Pending<'a, Option<Entry>> {
+        Box::pin(async move {
+            self.check()?;
+            self.store.get(path).await
+        })
+    }
+
+    fn scan<'a>(&'a self, from: &'a [u8], to: &'a [u8], limit: usize) -> Pending<'a, Page> {
+        Box::pin(async move {
+            self.check()?;
+            self.store.scan(from, to, limit).await
+        })
+    }
+
+    fn snapshot(&self) -> Pending<'_, Box<dyn Snapshot>> {
+        self.store.snapshot()
+    }
+
+    fn commit(&self, conditions: Vec<Condition>, changes: Vec<Change>) -> Pending<'_, Revision> {
+        Box::pin(async move {
+            self.check()?;
+            self.store.commit(conditions, changes).await
+        })
+    }
+
+    fn watch(&self, prefix: &[u8], since: Revision) -> Pending<'_, Box<dyn Watch>> {
+        self.store.watch(prefix, since)
+    }
+}
+
 pub(super) struct House {
     pub(super) address: SocketAddr,
     pub(super) managed_identity: SocketAddr,
@@ -108,6 +154,8 @@ pub(super) struct House {
     pub(super) admin: (Uuid, String),
     pub(super) audit: Arc<AuditLog>,
     pub(super) engine: Arc<Engine>,
+    /// Makes the store fail.
+    pub(super) store_failed: Arc<AtomicBool>,
     pub(super) client: Arc<ClientConfig>,
     /// Where private endpoints with addresses are.
     pub(super) endpoints: Vec<SocketAddr>,
@@ -152,7 +200,8 @@ impl House {
         let (address, managed_identity) = (listeners.addresses()[0], listeners.managed_identity_addresses()[0]);
         let audit = Arc::new(open_audit(folder.path().join("audit")));
         let (file, admin, stranger) = directory();
-        let engine = engine(&audit, admin.0).await;
+        let store_failed = Arc::new(AtomicBool::new(false));
+        let engine = engine(&audit, admin.0, &store_failed).await;
         let directory = folder.path().join("directory.toml");
         file.save(&directory).unwrap();
         let identity = identity(&engine, directory, address.port()).await;
@@ -173,7 +222,20 @@ impl House {
         let (stop, stopped) = watch::channel(false);
         let workers = std::thread::spawn(move || run(service, listeners, tls, limits, stopped, on_start));
         let workers = Some(workers);
-        Self { address, managed_identity, stranger, admin, audit, engine, client, endpoints, folder, stop, workers }
+        Self {
+            address,
+            managed_identity,
+            stranger,
+            admin,
+            audit,
+            store_failed,
+            engine,
+            client,
+            endpoints,
+            folder,
+            stop,
+            workers,
+        }
     }
 
     /// Asks the workers to stop and waits for them.
@@ -313,10 +375,10 @@ fn directory() -> (DirectoryFile, (Uuid, String), (Uuid, String)) {
     (file, admin, stranger)
 }
 
-async fn engine(audit: &Arc<AuditLog>, admin: Uuid) -> Arc<Engine> {
+async fn engine(audit: &Arc<AuditLog>, admin: Uuid, failed: &Arc<AtomicBool>) -> Arc<Engine> {
     let log = Arc::clone(audit);
     let engine = Engine::start(EngineParts {
-        store: Arc::new(MemoryStore::new()),
+        store: Arc::new(FailingStore { store: MemoryStore::new(), failed: Arc::clone(failed) }),
         store_seal: SecretBytes::new(vec![7; 32]),
         partitions: Arc::new(LocalPartitions::new(SoftProvider, SecretBytes::new(vec![8; 32]), true)),
         clock: Arc::new(SystemClock { offset: 0 }),
