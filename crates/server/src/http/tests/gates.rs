@@ -150,8 +150,7 @@ async fn a_failed_store_is_not_ready_and_changes_are_refused_for_now() {
     let house = House::new().await;
     let token = house.token(&house.admin).await;
     house.store_failed.store(true, std::sync::atomic::Ordering::Relaxed);
-    let assignment =
-        format!("/providers/Microsoft.Authorization/roleAssignments/{}?api-version=7.6", uuid::Uuid::new_v4());
+    let assignment = format!("/providers/Microsoft.Authorization/roleAssignments/{}?api-version=7.6", Uuid::new_v4());
     let body = serde_json::json!({"properties": {
         "roleDefinitionId": "Microsoft.KeyVault/providers/Microsoft.Authorization/roleDefinitions/21dbd100-6940-42c2-9190-5d6cb909625b",
         "principalId": house.stranger.0,
