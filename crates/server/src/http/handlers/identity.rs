@@ -43,12 +43,19 @@ impl IdentityCall {
         self.headers.get(name).map(|value| value.to_str().unwrap_or(""))
     }
 
-    fn page(&self) -> PageRequest<'_> {
+    /// All cookies: HTTP/2 may bring each in a header of its own (RFC 9113 8.2.3).
+    fn cookies(&self) -> Option<String> {
+        let values: Vec<&str> =
+            self.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).collect();
+        (!values.is_empty()).then(|| values.join("; "))
+    }
+
+    fn page<'a>(&'a self, cookies: Option<&'a str>) -> PageRequest<'a> {
         PageRequest {
             tenant: self.params.iter().find(|(n, _)| *n == "tenant").map(|(_, v)| v.as_str()),
             query: &self.query,
             content_type: self.header(header::CONTENT_TYPE),
-            cookies: self.header(header::COOKIE),
+            cookies,
             fetch_site: self.header("sec-fetch-site"),
             body: self.body.expose(),
             peer: self.peer,
@@ -114,27 +121,27 @@ pub fn app_service_token(call: IdentityCall) -> IdentityFuture {
 
 /// `GET /{tenant}/oauth2/v2.0/authorize`
 pub fn authorize(call: IdentityCall) -> IdentityFuture {
-    Box::pin(async move { call.identity.authorize(&call.page()) })
+    Box::pin(async move { call.identity.authorize(&call.page(call.cookies().as_deref())) })
 }
 
 /// `POST /sign-in`
 pub fn sign_in(call: IdentityCall) -> IdentityFuture {
-    Box::pin(async move { call.identity.sign_in(&call.page()).await })
+    Box::pin(async move { call.identity.sign_in(&call.page(call.cookies().as_deref())).await })
 }
 
 /// `POST /{tenant}/oauth2/v2.0/devicecode`
 pub fn device_code(call: IdentityCall) -> IdentityFuture {
-    Box::pin(async move { call.identity.device_code(&call.page()) })
+    Box::pin(async move { call.identity.device_code(&call.page(call.cookies().as_deref())) })
 }
 
 /// `GET /device`
 pub fn device_page(call: IdentityCall) -> IdentityFuture {
-    Box::pin(async move { call.identity.device_page(&call.page()) })
+    Box::pin(async move { call.identity.device_page(&call.page(call.cookies().as_deref())) })
 }
 
 /// `POST /device`
 pub fn enter_user_code(call: IdentityCall) -> IdentityFuture {
-    Box::pin(async move { call.identity.enter_user_code(&call.page()) })
+    Box::pin(async move { call.identity.enter_user_code(&call.page(call.cookies().as_deref())) })
 }
 
 /// `GET /{tenant}/oauth2/v2.0/logout`

@@ -11,12 +11,14 @@ use rustls::{ClientConfig, RootCertStore};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use strongroom_model::Timestamp;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 /// Least time between two fetches that unknown keys ask for: strangers can make up as many as they like.
 const ASKED_GAP: Duration = Duration::from_secs(10);
 /// Longest time that a request with an unknown key waits for the fetch it asked for.
 const ASKED_WAIT: Duration = Duration::from_secs(3);
+/// Requests that wait for one issuer at a time: strangers can send as many as they like, and each takes a place.
+const WAITING_MAX: usize = 32;
 /// Longest time to the next try after a failure.
 const RETRY: Duration = Duration::from_secs(30);
 
@@ -28,6 +30,7 @@ pub(in crate::identity) struct Followed {
     health: Mutex<Health>,
     asked: Notify,
     rounds: watch::Sender<u64>,
+    waiting: Semaphore,
 }
 
 struct Health {
@@ -79,8 +82,9 @@ impl Followed {
         }
         let tls = crate::tls::client_config(roots).map_err(|error| refused(&error.to_string()))?;
         let (rounds, _) = watch::channel(0);
+        let waiting = Semaphore::new(WAITING_MAX);
         let health = Health { gap: ASKED_GAP, tried: None, running: false, good: None, failing: false };
-        Ok(Self { settings, source, tls, health: Mutex::new(health), asked: Notify::new(), rounds })
+        Ok(Self { settings, source, tls, health: Mutex::new(health), asked: Notify::new(), rounds, waiting })
     }
 
     /// Fetches the keys once.
@@ -132,8 +136,10 @@ impl Followed {
         }
     }
 
-    /// Has the keys fetched for a token with an unknown one, unless they just were; returns when it is done, or takes too long.
+    /// Has the keys fetched for a token with an unknown one, unless they just were or many wait already; returns when it is
+    /// done, or takes too long.
     pub(in crate::identity) async fn ask(&self) -> bool {
+        let Ok(_place) = self.waiting.try_acquire() else { return false };
         let mut rounds = self.rounds.subscribe();
         let (running, just_tried) = {
             let health = self.health();

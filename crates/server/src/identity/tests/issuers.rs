@@ -273,6 +273,26 @@ async fn a_key_that_leaves_the_set_is_refused_at_once_and_a_new_one_is_asked_for
     watching.abort();
 }
 
+/// An issuer that does not answer keeps a few requests waiting, not all that strangers make up.
+#[tokio::test]
+async fn few_requests_wait_for_an_issuer_that_does_not_answer() {
+    let server = Server::start().await;
+    server.answer_raw("/keys", server::SILENCE.to_vec());
+    let fixture = Fixture::with_issuers(directory(), vec![settings(&server)]);
+    let watching = tokio::spawn(Arc::clone(&fixture.identity).watch());
+    let token = signed(&program(&server));
+    let mut requests: Vec<_> = (0..200).map(|_| Box::pin(fixture.identity.authenticate(&token, HSM))).collect();
+    let mut refused = 0;
+    for request in &mut requests {
+        if let Some(answer) = futures_util::FutureExt::now_or_never(request.as_mut()) {
+            assert_eq!(answer, Err(Signature));
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 200 - 32);
+    watching.abort();
+}
+
 #[tokio::test]
 async fn keys_of_a_silent_issuer_count_for_their_time_and_no_longer() {
     let server = Server::start().await;

@@ -8,6 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+/// An answer that never comes.
+pub(super) const SILENCE: &[u8] = b"silence";
+
 #[derive(Default)]
 struct Pages {
     answers: HashMap<String, Vec<u8>>,
@@ -96,6 +99,9 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, pages: Arc<Mutex<Pages>
                 pages.answers.get(&path).cloned()
             };
             let missing = || b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec();
+            if answer.as_ref().is_some_and(|bytes| bytes == SILENCE) {
+                std::future::pending::<()>().await;
+            }
             // The client may have closed already: it had seen enough.
             let _sent = stream.write_all(&answer.unwrap_or_else(missing)).await;
             let _closed = stream.shutdown().await;
