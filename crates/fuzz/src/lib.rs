@@ -55,6 +55,8 @@ targets! {
     host INPUTS in targets::host;
     token INPUTS in targets::token;
     token_request INPUTS in targets::token_request;
+    sign_in INPUTS in targets::sign_in;
+    key_set INPUTS in targets::key_set;
     assertion SLOW_INPUTS in targets::assertion;
     directory SLOW_INPUTS in targets::directory;
     certificate INPUTS in targets::certificate;

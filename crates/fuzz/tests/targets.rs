@@ -51,7 +51,7 @@ macro_rules! fed {
 }
 
 fed! {
-    sealed binding checkpoint frame partition path host token token_request assertion directory certificate configuration
+    sealed binding checkpoint frame partition path host token token_request sign_in key_set assertion directory certificate configuration
     audit_log skip_token handlers engine
 }
 

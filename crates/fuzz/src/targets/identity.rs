@@ -26,6 +26,7 @@ use uuid::Uuid;
 pub(super) const NOW: i64 = 1_800_000_000;
 pub(super) const TENANT: &str = "10000000-0000-4000-8000-000000000001";
 pub(super) const CLIENT: &str = "20000000-0000-4000-8000-000000000002";
+pub(super) const PUBLIC_CLIENT: &str = "30000000-0000-4000-8000-000000000002";
 pub(super) const OBJECT: &str = "20000000-0000-4000-8000-000000000001";
 pub(super) const AUDIENCE: &str = "https://managedhsm.localhost:8443";
 pub(super) const LOGIN: &str = "https://login.localhost:8443";
@@ -76,7 +77,7 @@ impl Issuer {
             tenant_id: guid(TENANT),
             directory,
             additional_audiences: Vec::new(),
-            public_clients: Vec::new(),
+            public_clients: vec![guid(PUBLIC_CLIENT)],
             identity_header_sha256: None,
             issuers: Vec::new(),
             challenge_authority: None,

@@ -35,3 +35,9 @@ pub use file::FileError;
 pub use problem::{DirectoryProblem, IdentityError};
 pub use service::{Identity, IdentityParts};
 pub use signer::{Signing, SystemSigner};
+
+/// For the fuzzing house alone: what is taken from a key set of another issuer.
+#[cfg(feature = "fuzz")]
+pub fn kids_of_key_set(document: &[u8], issuer: &str, tenants: &[uuid::Uuid]) -> Option<Vec<String>> {
+    issuers::kids_of_key_set(document, issuer, tenants)
+}

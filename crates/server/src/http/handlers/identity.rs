@@ -43,13 +43,6 @@ impl IdentityCall {
         self.headers.get(name).map(|value| value.to_str().unwrap_or(""))
     }
 
-    /// All cookies: HTTP/2 may bring each in a header of its own (RFC 9113 8.2.3).
-    fn cookies(&self) -> Option<String> {
-        let values: Vec<&str> =
-            self.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).collect();
-        (!values.is_empty()).then(|| values.join("; "))
-    }
-
     fn page<'a>(&'a self, cookies: Option<&'a str>) -> PageRequest<'a> {
         PageRequest {
             tenant: self.params.iter().find(|(n, _)| *n == "tenant").map(|(_, v)| v.as_str()),
@@ -72,6 +65,12 @@ impl IdentityCall {
             correlation_id: self.correlation_id,
         }
     }
+}
+
+/// All cookies: HTTP/2 may bring each in a header of its own (RFC 9113 8.2.3).
+fn cookies(headers: &HeaderMap) -> Option<String> {
+    let values: Vec<&str> = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join("; "))
 }
 
 /// `GET /{tenant}[/v2.0]/.well-known/openid-configuration`
@@ -121,30 +120,46 @@ pub fn app_service_token(call: IdentityCall) -> IdentityFuture {
 
 /// `GET /{tenant}/oauth2/v2.0/authorize`
 pub fn authorize(call: IdentityCall) -> IdentityFuture {
-    Box::pin(async move { call.identity.authorize(&call.page(call.cookies().as_deref())) })
+    Box::pin(async move { call.identity.authorize(&call.page(cookies(&call.headers).as_deref())) })
 }
 
 /// `POST /sign-in`
 pub fn sign_in(call: IdentityCall) -> IdentityFuture {
-    Box::pin(async move { call.identity.sign_in(&call.page(call.cookies().as_deref())).await })
+    Box::pin(async move { call.identity.sign_in(&call.page(cookies(&call.headers).as_deref())).await })
 }
 
 /// `POST /{tenant}/oauth2/v2.0/devicecode`
 pub fn device_code(call: IdentityCall) -> IdentityFuture {
-    Box::pin(async move { call.identity.device_code(&call.page(call.cookies().as_deref())) })
+    Box::pin(async move { call.identity.device_code(&call.page(cookies(&call.headers).as_deref())) })
 }
 
 /// `GET /device`
 pub fn device_page(call: IdentityCall) -> IdentityFuture {
-    Box::pin(async move { call.identity.device_page(&call.page(call.cookies().as_deref())) })
+    Box::pin(async move { call.identity.device_page(&call.page(cookies(&call.headers).as_deref())) })
 }
 
 /// `POST /device`
 pub fn enter_user_code(call: IdentityCall) -> IdentityFuture {
-    Box::pin(async move { call.identity.enter_user_code(&call.page(call.cookies().as_deref())) })
+    Box::pin(async move { call.identity.enter_user_code(&call.page(cookies(&call.headers).as_deref())) })
 }
 
 /// `GET /{tenant}/oauth2/v2.0/logout`
 pub fn logout(call: IdentityCall) -> IdentityFuture {
     Box::pin(async move { call.identity.logout() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn cookies_of_several_headers_are_one_list() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(cookies(&headers), None);
+        for cookie in ["a=1; b=2", "c=3"] {
+            headers.append(header::COOKIE, HeaderValue::from_static(cookie));
+        }
+        assert_eq!(cookies(&headers).as_deref(), Some("a=1; b=2; c=3"));
+    }
 }

@@ -1,0 +1,2 @@
+#![no_main]
+strongroom_libfuzzer::target!("sign_in");
