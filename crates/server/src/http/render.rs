@@ -302,7 +302,8 @@ fn network_text(refusal: NetworkRefusal) -> String {
             "Public network access is disabled and request is not from a trusted service nor via an approved private link.".into()
         }
         NetworkRefusal::Public { bypass: Bypass::None } => {
-            "Connection is not an approved private link and caller was ignored because bypass is not set to 'AzureServices' and PublicNetworkAccess is set to 'Disabled'.".into()
+            "Connection is not an approved private link and caller was ignored because bypass is not set to \
+             'AzureServices' and PublicNetworkAccess is set to 'Disabled'.".into()
         }
         NetworkRefusal::Connection(status) => {
             format!("The private endpoint connection is not approved: its state is {}.", status.as_str())
