@@ -16,7 +16,7 @@ import requests
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARY = pathlib.Path(os.environ.get("STRONGROOM_BINARY", ROOT / "target" / "release" / "strongroom"))
 
-OF_THE_TESTS = ("STRONGROOM_BINARY", "STRONGROOM_COUNTS", "STRONGROOM_JS", "STRONGROOM_ROUNDS", "STRONGROOM_SHARED")
+OF_THE_TESTS = ("STRONGROOM_BINARY", "STRONGROOM_COUNTS", "STRONGROOM_JS", "STRONGROOM_ROUNDS", "STRONGROOM_SCALE", "STRONGROOM_SHARED")
 
 
 def count(kind, number):

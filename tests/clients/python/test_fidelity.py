@@ -143,6 +143,7 @@ def test_lists_and_their_links(raw):
     for bad in f"/keys/{name}/versions?{V}&$skiptoken={twisted}", f"/keys?{V}&$skiptoken={token}", \
             f"/keys?{V}&maxresults=0", f"/keys?{V}&maxresults=26", f"/keys?{V}&maxresults=two":
         refused(raw("GET", bad), 400, "BadParameter")
+    assert raw("GET", f"/keys?{V}&maxresults=").status_code == 200
     assert all(len(item["kid"].split("/")) == 5 for item in raw("GET", f"/keys?{V}").json()["value"])
 
 

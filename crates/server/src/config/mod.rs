@@ -114,7 +114,7 @@ pub struct AuditConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CacheSettings {
-    /// Keys that are kept ready for use in the service, for each managed HSM; one takes about 4 KiB.
+    /// Keys that are kept ready for use in the service, for each managed HSM; one takes about 1 KiB, and its tags.
     #[serde(default = "default_cached_keys")]
     pub keys: usize,
     /// Pages of the store that are kept, in MiB.

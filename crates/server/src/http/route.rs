@@ -204,6 +204,35 @@ pub static HSM_ROUTES: &[Route] = hsm_routes! {
         RoleDefinitionsDelete at PathHsm, CHANGES 200 => roles::delete_role_definition;
 };
 
+/// An operation of the API description that is not offered yet.
+pub struct NotOffered {
+    /// Its public name.
+    pub operation: &'static str,
+    /// The method.
+    pub method: Method,
+    /// The path, as in [`Route::pattern`].
+    pub pattern: &'static str,
+    /// The first API version that has it.
+    pub since: &'static str,
+}
+
+/// Rows of what is not offered: they answer 404, also where another method is offered on a path of the same shape.
+macro_rules! not_offered {
+    ($($operation:literal $method:ident $pattern:literal $since:literal;)*) => {
+        &[$(NotOffered { operation: $operation, method: Method::$method, pattern: $pattern, since: $since },)*]
+    };
+}
+
+/// The operations on keys that are not offered yet.
+pub static NOT_OFFERED: &[NotOffered] = not_offered! {
+    "BackupKey" POST "keys/{name}/backup" "2015-06-01";
+    "RestoreKey" POST "keys/restore" "2015-06-01";
+    "Release" POST "keys/{name}/{version?}/release" "7.3";
+    "GetKeyAttestation" GET "keys/{name}/{version?}/attestation" "7.6";
+    "SecureWrapKey" POST "keys/{name}/{version?}/securewrapkey" "2026-04-01";
+    "SecureUnwrapKey" POST "keys/{name}/{version?}/secureunwrapkey" "2026-04-01";
+};
+
 /// What this node answers without a token.
 pub static PUBLIC_ROUTES: &[Route] = public_routes! {
     "OpenIdConfiguration" "OpenIdConfigurationGet" Identity GET "{tenant}/v2.0/.well-known/openid-configuration"

@@ -1,7 +1,7 @@
 //! From a parsed path to its route: a tree of words and parameters, folded once from the table.
 
 use super::path::Path;
-use super::route::{Route, Surface};
+use super::route::{NOT_OFFERED, Route, Surface};
 use http::Method;
 use strongroom_model::ApiVersion;
 
@@ -85,7 +85,8 @@ impl Router {
         };
         let mut methods = Vec::new();
         let Some(leaf) = root.find(&path.parts, 0, method, &mut methods) else {
-            return Err(if methods.is_empty() { Miss::Path } else { Miss::Method(allow(&methods)) });
+            let unknown = methods.is_empty() || surface == Surface::Hsm && is_not_offered(&path.parts, method);
+            return Err(if unknown { Miss::Path } else { Miss::Method(allow(&methods)) });
         };
         let part = |at: usize| path.parts.get(at).map(|p| p.clone().into_owned()).unwrap_or_default();
         Ok(Found { leaf, params: leaf.parameters.iter().map(|(at, name)| (*name, part(*at))).collect() })
@@ -134,6 +135,15 @@ impl Place {
         word.and_then(|(_, place)| place.find(parts, depth + 1, method, methods))
             .or_else(|| self.parameter.as_ref().and_then(|place| place.find(parts, depth + 1, method, methods)))
     }
+}
+
+/// Whether path and method are those of an operation that is not offered yet.
+fn is_not_offered(parts: &[impl AsRef<str>], method: &Method) -> bool {
+    let fits = |form: &Vec<&'static str>| {
+        let same = |(word, part): (&&'static str, _)| parameter_name(word).is_some() || word.eq_ignore_ascii_case(part);
+        form.len() == parts.len() && form.iter().zip(parts.iter().map(AsRef::as_ref)).all(same)
+    };
+    NOT_OFFERED.iter().any(|row| row.method == *method && forms(row.pattern).iter().any(fits))
 }
 
 /// The pattern's parts, with and without the one that may be missing.
@@ -220,6 +230,12 @@ mod tests {
             (Method::GET, "/key", "404"),
             (Method::GET, "/keys/n/v/w", "404"),
             (Method::POST, "/keys/n/v/release", "404"),
+            (Method::POST, "/keys/n/release", "404"),
+            (Method::POST, "/keys/n//RELEASE", "404"),
+            (Method::POST, "/keys/n/backup", "404"),
+            (Method::POST, "/keys/restore", "404"),
+            (Method::GET, "/keys/n/attestation", "GetKey name=n version=attestation"),
+            (Method::POST, "/keys/n/other", "405 GET, PATCH"),
             (Method::POST, "/backup", "404"),
             (Method::GET, "/secrets/n", "404"),
             (Method::GET, "/healthz", "404"),
