@@ -1,5 +1,8 @@
-"""What README and docs say is done here: Python snippets run, and every `strongroom` command is one that there is."""
+"""What README and docs say is done here: Python snippets and the curl session run, every `strongroom` command is one that
+there is, and each other block is listed below with the test that does the same or with the reason why none does."""
 
+import json
+import os
 import re
 import shlex
 import shutil
@@ -10,6 +13,59 @@ import pytest
 from conftest import BINARY, ROOT
 
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+# Each line of a block that is not Python begins with one of these.
+ACCOUNTED_FOR = {
+    "cargo run --release -- dev": "run by every client test, built by ./test",
+    "./test": "this is it",
+    "cargo install": "not run: it would install a program on the machine",
+    "strongroom seal create": "run by test_tamper.py, with another path",
+    "strongroom serve --config": "run by crates/strongroom/tests/binary/serve.rs, with another path",
+    "strongroom principal --config": "run by crates/strongroom/tests/binary/commands.rs, with another path",
+    "strongroom audit verify": "run by test_tamper.py and test_kill.py, with another path",
+    "mkdir -m 0700 /var/lib/strongroom": "not run: the path is the machine's",
+    "strongroom bench make-store": "run by test_scale.py, with another number",
+    "strongroom bench scale": "not run: it measures for minutes; its flags are checked below",
+    "cargo run --release -- bench": "not run: it measures for minutes; its flags are checked below",
+    "cargo run -p xtask -- bom": "what it writes is checked by crates/xtask/src/bom.rs",
+    "tests/reproduce": "run by ./test --full: it takes two release builds",
+    "token=$(curl": "run below",
+    "curl --cacert": "run below",
+    "-d ": "run below, with the curl before it",
+    "unset AZURE_CLIENT_ID": "not run: what follows it waits for a person",
+    "127.0.0.1 login.localhost": "./test writes the same line where names do not resolve",
+}
+# Blocks of these languages are settings, not commands.
+SETTINGS = {
+    "toml": "settings are checked against docs/configuration.md by crates/strongroom/tests/binary/serve.rs and config/tests.rs",
+    "ini": "not run: systemd is not there where the tests run; its command is checked below",
+}
+
+
+def test_every_block_is_run_or_accounted_for():
+    unknown = []
+    for path in TEXTS:
+        for language, block in re.findall(r"^```(\w*)\n(.*?)^```", path.read_text(), re.M | re.S):
+            if language == "python" or language in SETTINGS:
+                continue
+            lines = [line.strip() for line in block.splitlines() if line.strip()]
+            unknown += [f"{path.name}: {line}" for line in lines if not line.startswith(tuple(ACCOUNTED_FOR))]
+    assert not unknown, unknown
+
+
+def test_the_curl_session_runs(server):
+    (session,) = [block.values[0] for block in blocks("sh") if "curl" in block.values[0]]
+    session = session.replace(":8443", f":{server.port}")
+    done = subprocess.run(["sh", "-ec", session], env={**os.environ, **server.env}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "value" in json.loads(done.stdout), done.stdout
+
+
+def test_links_between_the_texts_lead_somewhere():
+    for path in [*TEXTS, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
+            assert (path.parent / link).exists(), f"{path.name}: {link}"
 
 
 def blocks(language):

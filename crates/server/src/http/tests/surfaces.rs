@@ -2,6 +2,7 @@
 
 use super::House;
 use super::house::plain;
+use crate::http::route;
 
 #[tokio::test]
 async fn the_login_host_serves_its_documents() {
@@ -84,4 +85,22 @@ async fn managed_identity_answers_this_machine_only() {
         b"GET /keys?api-version=7.6 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
     );
     assert_eq!(hsm.await.status, 404);
+}
+
+#[test]
+fn the_table_of_the_documentation_is_that_of_the_routes() {
+    let pages = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/api-coverage.md");
+    let page = std::fs::read_to_string(pages).unwrap();
+    let told: Vec<&str> = page.lines().skip_while(|l| !l.starts_with("| operation |")).skip(2).collect();
+    let told: Vec<&str> = told.into_iter().take_while(|line| !line.is_empty()).collect();
+    let offered = route::HSM_ROUTES.iter().map(|row| {
+        let since = row.since.unwrap_or_default();
+        format!("| {} | {} `/{}` | {since} | whole |", row.operation, row.method, row.pattern)
+    });
+    let missing = route::NOT_OFFERED.iter().map(|row| {
+        format!("| {} | {} `/{}` | {} | not there: 404 |", row.operation, row.method, row.pattern, row.since)
+    });
+    let wanted: Vec<String> = offered.chain(missing).collect();
+    assert_eq!(told, wanted, "docs/api-coverage.md");
+    assert!(page.contains("2026-04-01"), "the newest version is named");
 }
