@@ -127,7 +127,7 @@ pub(crate) struct ServeArgs {
 /// `strongroom audit`
 #[derive(Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Check that no line of a log was changed, removed, moved or put in.
+    /// Check that no line of a log was changed, removed, moved or put in, and that it agrees with what the partitions signed.
     Verify(VerifyArgs),
 }
 
@@ -142,6 +142,10 @@ pub(crate) struct VerifyArgs {
     /// An earlier last line, as this command printed it: the log must still hold it.
     #[arg(long, value_name = "SEQUENCE:HASH")]
     pub(crate) head: Option<crate::commands::audit::KnownHead>,
+    /// The audit key of a pool, as this command printed it: what the pool's partitions signed must be signed by it. May be
+    /// given for each pool.
+    #[arg(long = "audit-key", value_name = "POOL=KEY")]
+    pub(crate) audit_keys: Vec<crate::commands::audit::GivenKey>,
 }
 
 /// `strongroom seal`

@@ -267,6 +267,15 @@ def check_objects(checker, clients):
 def check_log(folder, acknowledged):
     report = subprocess.run([BINARY, "audit", "verify", "--json", folder], capture_output=True, text=True, check=False)
     assert report.returncode == 0, report.stdout + report.stderr
+    chains = json.loads(report.stdout)["useChains"]
+    pools = {pool["name"]: pool for pool in chains["pools"]}
+    assert pools.keys() == {"demo", "sleepy", "system"} and chains["findings"] == [], chains
+    # Every kill of a partition, service or keeper began a run; what each signed is proven, and only ends are not.
+    assert pools["demo"]["runs"] > ROUNDS and pools["demo"]["proven"] > 0, pools
+    unproven = sum(end["recorded"] for end in chains["unproven"])
+    recorded = sum(pool["entries"] - pool["proven"] for pool in pools.values())
+    assert unproven >= recorded, chains
+    print(pools["demo"], "not proven:", unproven)
     rows = collections.defaultdict(list)
     for file in folder.glob("*.jsonl"):
         for line in file.read_text().splitlines():

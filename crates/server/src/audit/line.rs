@@ -149,6 +149,13 @@ pub(super) fn push_time(out: &mut Vec<u8>, ms: i64) {
     });
 }
 
+/// A moment in seconds since 1970, as the log writes it.
+pub fn time_text(seconds: i64) -> String {
+    let mut out = Vec::new();
+    push_time(&mut out, seconds.saturating_mul(1000));
+    String::from_utf8(out).unwrap_or_default()
+}
+
 /// The reason phrase without spaces, `OK` for every success, as Azure's logs have it.
 pub(super) fn signature_text(status: u16) -> Cow<'static, str> {
     if status < 400 {

@@ -8,6 +8,7 @@ mod chain;
 mod entry;
 mod line;
 mod outbox;
+mod proof;
 mod recorded;
 mod refusals;
 mod request;
@@ -24,10 +25,12 @@ mod tests;
 
 pub use chain::Head;
 pub use entry::{Entry, Who};
+pub use line::time_text;
 pub use outbox::{OutboxError, copy_outbox, drain_outbox};
+pub use proof::{ChainFinding, ChainFindingKind, ChainsProof, KnownKey, PoolProof, Unproven};
 pub use segments::AuditOpenError;
 pub use state::{AuditState, DegradedReason, FailedReason};
-pub use verify::{Finding, FindingKind, Report, verify};
+pub use verify::{Finding, FindingKind, Report, verify, verify_with_keys};
 
 use crate::audit::line::{Lines, Special};
 use crate::audit::recorded::Recorded;

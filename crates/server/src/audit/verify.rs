@@ -1,13 +1,14 @@
 //! The verification of a log, offline: walks every segment and says what was removed, changed, moved or cut off.
 
 use crate::audit::chain::{Head, Link, read_link};
+use crate::audit::proof::{At, ChainsProof, KnownKey, Proof, SeenHead, SeenKey, SeenLine};
 use crate::audit::segments;
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use serde::Serialize;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -81,58 +82,40 @@ pub struct Report {
     pub cuts: u64,
     /// Checkpoints of use chains.
     pub checkpoints: u64,
-    /// Uses that a checkpoint vouches for and no record shows, over all chains whose beginning is here.
-    pub unrecorded_uses: u64,
     /// The first bad line; nothing when the log is whole.
     pub finding: Option<Finding>,
+    /// What the partitions signed of the uses and changes of keys, up to the first bad line.
+    pub use_chains: ChainsProof,
+}
+
+impl Report {
+    /// Whether nothing contradicts anything.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.finding.is_none() && self.use_chains.findings.is_empty()
+    }
 }
 
 /// Verifies all segments of a folder, and that `known` (an earlier head, kept elsewhere) is in it.
 pub fn verify(folder: &Path, known: Option<Head>) -> io::Result<Report> {
-    let mut walk = Walk { known, ..Walk::default() };
-    for path in segments::all(folder)? {
+    verify_with_keys(folder, known, Vec::new())
+}
+
+/// The same, and that the pools named have these audit keys.
+pub fn verify_with_keys(folder: &Path, known: Option<Head>, keys: Vec<KnownKey>) -> io::Result<Report> {
+    let mut walk = Walk { known, proof: Proof::new(keys), ..Walk::default() };
+    let files = segments::all(folder)?;
+    for path in &files {
         walk.report.segments += 1;
-        if !walk.segment(&path)? {
-            return Ok(walk.finish());
+        if !walk.segment(path)? {
+            return Ok(walk.finish(&files));
         }
     }
     if walk.known.is_some() {
         let file = folder.join(segments::CURRENT);
         walk.find(&file, walk.line, FindingKind::Truncated);
     }
-    Ok(walk.finish())
-}
-
-/// The members of a line that are looked at.
-#[derive(Deserialize)]
-struct Seen {
-    kind: Option<String>,
-    outbox: Option<String>,
-    #[serde(rename = "use")]
-    use_: Option<SeenUse>,
-    change: Option<SeenUse>,
-    checkpoint: Option<SeenUse>,
-    head: Option<SeenHead>,
-}
-
-#[derive(Deserialize)]
-struct SeenUse {
-    chain: String,
-    sequence: u64,
-}
-
-#[derive(Deserialize)]
-struct SeenHead {
-    sequence: u64,
-    hash: String,
-    signature: String,
-    key: SeenKey,
-}
-
-#[derive(Deserialize, Clone, PartialEq, Eq)]
-struct SeenKey {
-    x: String,
-    y: String,
+    Ok(walk.finish(&files))
 }
 
 #[derive(Default)]
@@ -146,8 +129,7 @@ struct Walk {
     recent: VecDeque<Head>,
     key: Option<SeenKey>,
     outbox: HashSet<String>,
-    uses: HashMap<String, HashSet<u64>>,
-    vouched: BTreeMap<String, u64>,
+    proof: Proof,
 }
 
 impl Walk {
@@ -180,7 +162,7 @@ impl Walk {
     fn check(&mut self, line: &[u8]) -> Result<(), FindingKind> {
         let link = read_link(line).ok_or(FindingKind::Unreadable)?;
         self.check_link(&link)?;
-        let seen: Seen = serde_json::from_slice(line).map_err(|_| FindingKind::Unreadable)?;
+        let seen: SeenLine = serde_json::from_slice(line).map_err(|_| FindingKind::Unreadable)?;
         self.last = Head { sequence: link.sequence, hash: link.hash };
         self.report.lines += 1;
         if self.recent.len() == HEADS_REACH {
@@ -193,7 +175,7 @@ impl Walk {
                 return Err(FindingKind::HeadDiffers);
             }
         }
-        self.note(seen)
+        self.note(&seen)
     }
 
     fn check_link(&mut self, link: &Link) -> Result<(), FindingKind> {
@@ -202,6 +184,9 @@ impl Walk {
         }
         if self.report.lines == 0 {
             self.report.first_sequence = link.sequence;
+            if link.sequence > 1 {
+                self.proof.cut();
+            }
             self.last = Head { sequence: link.sequence.saturating_sub(1), hash: link.previous };
             let at_start = link.sequence != 1 || link.previous == [0; 32];
             return if at_start { Ok(()) } else { Err(FindingKind::Replaced) };
@@ -215,25 +200,20 @@ impl Walk {
     }
 
     /// Takes from a good line what other lines are held against.
-    fn note(&mut self, seen: Seen) -> Result<(), FindingKind> {
-        if seen.outbox.is_some_and(|id| !self.outbox.insert(id)) {
+    fn note(&mut self, seen: &SeenLine) -> Result<(), FindingKind> {
+        if seen.outbox.as_ref().is_some_and(|id| !self.outbox.insert(id.clone())) {
             self.report.repeated += 1;
             return Ok(());
         }
-        for use_ in [seen.use_, seen.change].into_iter().flatten() {
-            self.uses.entry(use_.chain).or_default().insert(use_.sequence);
-        }
-        if let Some(checkpoint) = seen.checkpoint {
-            self.report.checkpoints += 1;
-            let vouched = self.vouched.entry(checkpoint.chain).or_default();
-            *vouched = (*vouched).max(checkpoint.sequence);
-        }
+        let segment = usize::try_from(self.report.segments.saturating_sub(1)).unwrap_or(usize::MAX);
+        self.proof.line(seen, At { segment, line: self.line });
+        self.report.checkpoints += u64::from(seen.checkpoint.is_some());
         match seen.kind.as_deref() {
             Some("cut") => self.report.cuts += 1,
             Some("truncated") => return Err(FindingKind::Truncated),
             _ => {}
         }
-        seen.head.map_or(Ok(()), |head| self.check_head(&head))
+        seen.head.as_ref().map_or(Ok(()), |head| self.check_head(head))
     }
 
     fn check_head(&mut self, seen: &SeenHead) -> Result<(), FindingKind> {
@@ -262,19 +242,10 @@ impl Walk {
         self.report.finding = Some(Finding { file: file.into(), line, expected_sequence, kind });
     }
 
-    fn finish(mut self) -> Report {
+    fn finish(mut self, files: &[PathBuf]) -> Report {
         self.report.last_sequence = self.last.sequence;
         self.report.last_hash = hex::encode(self.last.hash);
-        let whole = self.report.first_sequence == 1;
-        self.report.unrecorded_uses = self
-            .vouched
-            .iter()
-            .filter(|_| whole)
-            .map(|(chain, last)| {
-                let seen = self.uses.get(chain).map_or(0, |uses| uses.iter().filter(|u| *u <= last).count() as u64);
-                last.saturating_sub(seen)
-            })
-            .sum();
+        self.report.use_chains = self.proof.finish(files);
         self.report
     }
 }
