@@ -5,4 +5,5 @@ pub mod audit;
 pub mod config;
 pub mod http;
 pub mod identity;
+pub mod steps;
 pub mod tls;

@@ -16,6 +16,11 @@ use failure::Failure;
 use std::io::Write;
 use std::process::ExitCode;
 
+/// A request makes some sixty small values and a few large ones: measured at a tenth of its processor time with the C library's
+/// allocator. What must be wiped is wiped by its type, whatever the allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use strongroom_hsm::verbs::Envelope;
 use strongroom_hsm::{HsmError, Provider, Request};
 use strongroom_model::KeyType;
@@ -13,12 +14,16 @@ use strongroom_model::KeyType;
 /// Answers are written at the latest when they come to this many bytes.
 const WRITE_AT: usize = 256 * 1024;
 
+/// Longest that a slow lane holds an answer back while it has more requests at hand: the service is woken for several RSA
+/// operations at once, and an answer that waited its turn for milliseconds waits a little longer.
+const SLOW_HOLD: Duration = Duration::from_millis(2);
+
 /// Which of a runtime's two lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Speed {
     /// Microseconds: all that was read is answered with one write.
     Fast,
-    /// RSA private operations: each answer is written as soon as it is there.
+    /// RSA private operations: answers are written when nothing more is at hand, or after [`SLOW_HOLD`].
     Slow,
 }
 
@@ -122,6 +127,7 @@ pub(super) fn serve<P: Provider>(
                 return Err(LaneEnd::Closed);
             }
             inbox.received(count);
+            let mut held = Instant::now();
             while let Some(frame) = inbox.next_frame()? {
                 let envelope: Envelope = decode(frame)?;
                 if let Some(queue) = queues.of(&envelope.request) {
@@ -130,8 +136,10 @@ pub(super) fn serve<P: Provider>(
                     continue;
                 }
                 encode_answer(&core.handle(chain, envelope), &mut answers);
-                if speed == Speed::Slow || answers.as_slice().len() >= WRITE_AT {
+                let due = speed == Speed::Slow && held.elapsed() >= SLOW_HOLD;
+                if due || answers.as_slice().len() >= WRITE_AT {
                     lane.write(&mut answers)?;
+                    held = Instant::now();
                 }
             }
             if !answers.is_empty() {
@@ -169,7 +177,7 @@ mod tests {
     use uuid::Uuid;
 
     /// What a lane does with `bytes` and then the service's end of the socket closed; and what it wrote.
-    fn lane(bytes: &[u8]) -> (LaneEnd, Vec<u8>) {
+    fn lane(bytes: &[u8], speed: Speed) -> (LaneEnd, Vec<u8>) {
         let kek = SecretBytes::new(vec![1; 32]);
         let core =
             Core::new(Arc::new(SoftProvider), PoolId(Uuid::nil()), kek, Box::new(SystemClock { offset: 0 }), false);
@@ -179,7 +187,7 @@ mod tests {
         let (long, _jobs) = sync_channel(1);
         let queues = Queues { long: long.clone(), self_tests: long };
         let chain = core.thread_chain().unwrap();
-        let end = serve(&core, &chain, &Arc::new(Lane::new(theirs)), Speed::Fast, &queues);
+        let end = serve(&core, &chain, &Arc::new(Lane::new(theirs)), speed, &queues);
         let mut written = Vec::new();
         ours.read_to_end(&mut written).unwrap();
         (end, written)
@@ -188,11 +196,11 @@ mod tests {
     #[test]
     fn a_service_that_breaks_the_protocol_gets_no_answer_and_ends_the_lane() {
         let over = u32::try_from(FRAME_MAX + 1).unwrap().to_le_bytes();
-        let (end, written) = lane(&over);
+        let (end, written) = lane(&over, Speed::Fast);
         assert!(matches!(end, LaneEnd::Frame(FrameError::TooLarge)) && written.is_empty());
-        let (end, written) = lane(&[3, 0, 0, 0, 0xFF, 0xFF, 0xFF]);
+        let (end, written) = lane(&[3, 0, 0, 0, 0xFF, 0xFF, 0xFF], Speed::Slow);
         assert!(matches!(end, LaneEnd::Frame(FrameError::Malformed)) && written.is_empty());
-        assert!(matches!(lane(&[]).0, LaneEnd::Closed));
+        assert!(matches!(lane(&[], Speed::Fast).0, LaneEnd::Closed));
     }
 
     #[test]
@@ -201,16 +209,18 @@ mod tests {
         for id in 0..10 {
             encode_request(id, 0, &Request::Random { count: 8 }, &mut bytes).unwrap();
         }
-        let (end, written) = lane(bytes.as_slice());
-        assert!(matches!(end, LaneEnd::Closed));
-        let mut inbox = Inbox::default();
-        inbox.room()[..written.len()].copy_from_slice(&written);
-        inbox.received(written.len());
-        for id in 0..10 {
-            let answer: Answer = decode(inbox.next_frame().unwrap().unwrap()).unwrap();
-            assert_eq!(answer.id, id);
-            assert!(matches!(answer.result, Ok(Reply::Random(bytes)) if bytes.len() == 8));
+        for speed in [Speed::Fast, Speed::Slow] {
+            let (end, written) = lane(bytes.as_slice(), speed);
+            assert!(matches!(end, LaneEnd::Closed));
+            let mut inbox = Inbox::default();
+            inbox.room()[..written.len()].copy_from_slice(&written);
+            inbox.received(written.len());
+            for id in 0..10 {
+                let answer: Answer = decode(inbox.next_frame().unwrap().unwrap()).unwrap();
+                assert_eq!(answer.id, id);
+                assert!(matches!(answer.result, Ok(Reply::Random(bytes)) if bytes.len() == 8));
+            }
+            assert!(inbox.next_frame().unwrap().is_none());
         }
-        assert!(inbox.next_frame().unwrap().is_none());
     }
 }

@@ -4,6 +4,7 @@
 //! a change is a row of the same store commit and is copied here in order. While the disk has no room the log writes on
 //! into a reserve allocated ahead, and changes are refused; when nothing can be written everything is refused.
 
+mod bench;
 mod chain;
 mod entry;
 mod line;
@@ -23,6 +24,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use bench::BenchLog;
 pub use chain::Head;
 pub use entry::{Entry, Who};
 pub use line::time_text;

@@ -1,8 +1,10 @@
 //! Bodies: read up to a limit and within a time into memory that is wiped, or thrown away.
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::Body;
+use std::pin::pin;
 use std::time::Duration;
 use strongroom_model::SecretBytes;
 use strongroom_model::error::{BadBody, BadParameter, Error, Result};
@@ -29,7 +31,12 @@ pub(super) async fn read(body: &mut impl RequestBody, limit: usize, time: Durati
         return Err(Error::BodyTooLarge);
     }
     let expected = announced.exact().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-    tokio::time::timeout(time, collect(body, limit, expected)).await.map_err(|_| Error::RequestTimeout)?
+    let mut reading = pin!(collect(body, limit, expected));
+    // Mostly all of it came with the head, and no timer is needed.
+    if let Some(read) = reading.as_mut().now_or_never() {
+        return read;
+    }
+    tokio::time::timeout(time, reading).await.map_err(|_| Error::RequestTimeout)?
 }
 
 async fn collect(body: &mut impl RequestBody, limit: usize, expected: usize) -> Result<SecretBytes> {

@@ -1,5 +1,6 @@
 //! Listeners, the route table, the dispatcher, handlers, and the one error renderer.
 
+pub(crate) mod bench;
 mod body;
 pub mod call;
 mod connection;

@@ -1,6 +1,6 @@
 //! The bare ceiling: the same TLS and HTTP stack, the bare primitive, a constant answer, and nothing else.
 
-use super::client::{Pace, Target, load};
+use super::client::{Extent, Pace, Target, load, open};
 use super::server::{Server, processor_seconds};
 use super::{BenchError, VALUE_32};
 use aws_lc_rs::digest::{Digest, SHA256};
@@ -65,8 +65,9 @@ impl Ceiling {
         let headers = format!("Authorization: Bearer {}\r\n", server.token().await?);
         let method = if body.is_empty() { "GET" } else { "POST" };
         let request = self.target.request(method, "/keys/bench0/0123456789abcdef0123456789abcdef/sign", &headers, body);
+        let connections = open(&self.target, connections).await?;
         let before = processor_seconds(self.process.id());
-        let run = load(&self.target, connections, seconds, Pace::Closed, move |_, _| request.clone()).await?;
+        let run = load(connections, Extent::seconds(seconds), Pace::Closed, move |_, _| request.clone()).await?;
         Ok((processor_seconds(self.process.id()) - before) * 1e6 / run.requests as f64)
     }
 }

@@ -164,49 +164,80 @@ async fn wait_until(started: Instant, due: f64) {
     }
 }
 
-/// Loads the target for `seconds`; `request` makes each request from the connection's and the turn's number.
+/// How long a load lasts.
+#[derive(Clone, Copy)]
+pub(super) struct Extent {
+    pub(super) seconds: f64,
+    /// Requests of each connection, at most.
+    pub(super) turns: u64,
+}
+
+impl Extent {
+    pub(super) const fn seconds(seconds: f64) -> Self {
+        Self { seconds, turns: u64::MAX }
+    }
+}
+
+/// Opens connections, so that their handshakes are no part of what is measured.
+pub(super) async fn open(target: &Target, connections: u32) -> Result<Vec<Connection>, BenchError> {
+    let mut open = Vec::new();
+    for _ in 0..connections {
+        open.push(target.connect().await?);
+    }
+    Ok(open)
+}
+
+/// Loads the target; `request` makes each request from the connection's and the turn's number.
 pub(super) async fn load(
-    target: &Target,
-    connections: u32,
-    seconds: f64,
+    connections: Vec<Connection>,
+    extent: Extent,
     pace: Pace,
     request: impl Fn(u32, u64) -> Vec<u8> + Clone + 'static,
 ) -> Result<Run, BenchError> {
+    let gap = match pace {
+        Pace::Closed => 0.0,
+        Pace::Open(rate) => connections.len() as f64 / rate,
+    };
+    let share = gap / connections.len() as f64;
     let mut workers = Vec::new();
-    for number in 0..connections {
-        let (mut connection, request) = (target.connect().await?, request.clone());
-        workers.push(tokio::task::spawn_local(async move {
-            let started = Instant::now();
-            let mut run = Run::default();
-            let gap = match pace {
-                Pace::Closed => 0.0,
-                Pace::Open(rate) => f64::from(connections) / rate,
-            };
-            let mut turn = 0;
-            loop {
-                let due = gap * (turn as f64 + f64::from(number) / f64::from(connections));
-                let now = started.elapsed().as_secs_f64();
-                if now.max(due) >= seconds {
-                    break;
-                }
-                wait_until(started, due).await;
-                let from = if gap > 0.0 { due } else { started.elapsed().as_secs_f64() };
-                let answer = connection.ask(&request(number, turn)).await?;
-                if answer.status >= 300 {
-                    return Err(BenchError::Refused(answer.status, String::from_utf8_lossy(&answer.body).into_owned()));
-                }
-                let micros = ((started.elapsed().as_secs_f64() - from).max(0.0) * 1e6) as u32;
-                *run.latencies.entry(micros).or_default() += 1;
-                run.requests += 1;
-                turn += 1;
-            }
-            run.seconds = started.elapsed().as_secs_f64();
-            Ok::<Run, BenchError>(run)
-        }));
+    for (number, connection) in (0_u32..).zip(connections) {
+        let request = request.clone();
+        let request = move |turn| request(number, turn);
+        workers.push(tokio::task::spawn_local(work(connection, extent, gap, f64::from(number) * share, request)));
     }
     let mut all = Run::default();
     for worker in workers {
         all.absorb(worker.await.map_err(|_| BenchError::Setup("a worker"))??);
     }
     Ok(all)
+}
+
+/// One connection's part: its requests are due every `gap` seconds from `first` on.
+async fn work(
+    mut connection: Connection,
+    extent: Extent,
+    gap: f64,
+    first: f64,
+    request: impl Fn(u64) -> Vec<u8>,
+) -> Result<Run, BenchError> {
+    let started = Instant::now();
+    let mut run = Run::default();
+    for turn in 0..extent.turns {
+        let due = gap * turn as f64 + first;
+        let now = started.elapsed().as_secs_f64();
+        if now.max(due) >= extent.seconds {
+            break;
+        }
+        wait_until(started, due).await;
+        let from = if gap > 0.0 { due } else { started.elapsed().as_secs_f64() };
+        let answer = connection.ask(&request(turn)).await?;
+        if answer.status >= 300 {
+            return Err(BenchError::Refused(answer.status, String::from_utf8_lossy(&answer.body).into_owned()));
+        }
+        let micros = ((started.elapsed().as_secs_f64() - from).max(0.0) * 1e6) as u32;
+        *run.latencies.entry(micros).or_default() += 1;
+        run.requests += 1;
+    }
+    run.seconds = started.elapsed().as_secs_f64();
+    Ok(run)
 }

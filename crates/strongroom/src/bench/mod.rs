@@ -10,8 +10,9 @@ mod make_store;
 mod scale;
 mod server;
 mod table;
+mod tokens;
 
-use client::{Pace, Run, load};
+use client::{Extent, Pace, Run, load, open};
 use server::Server;
 use tokio::task::LocalSet;
 
@@ -123,8 +124,9 @@ pub(crate) struct Figure {
     ceiling_micros: Option<f64>,
     p50_micros: u32,
     p99_micros: u32,
-    open_p50_micros: u32,
-    open_p99_micros: u32,
+    /// At a steady rate of 70 % of what was reached; a latency counts from when its request was due.
+    open_p50_micros: Option<u32>,
+    open_p99_micros: Option<u32>,
 }
 
 /// What signing suffers while RSA-4096 keys are made.
@@ -146,6 +148,8 @@ pub(crate) struct Figures {
 
 /// Requests a second of the rows that need a fixed load well below saturation.
 const STEADY_RATE: f64 = 1_000.0;
+/// Share of the requests a second that were reached, at which latency is measured.
+const LOAD: f64 = 0.7;
 const GENERATION_ROW: &str = "P-256 sign beside RSA-4096 generation";
 
 /// Measures and prints.
@@ -173,6 +177,10 @@ async fn measure(args: &BenchArgs) -> Result<Figures, BenchError> {
         table::progress(row.name);
         operations.push(measure_row(args, &server, &headers, &row, number).await?);
     }
+    if tokens::ROWS.iter().any(|name| wanted(name)) {
+        table::progress("tokens");
+        operations.extend(tokens::measure(args, &server, &headers).await?);
+    }
     let sign_beside_generation = if wanted(GENERATION_ROW) {
         table::progress(GENERATION_ROW);
         Some(beside_generation(args, &server, &headers).await?)
@@ -189,15 +197,17 @@ async fn beside_generation(args: &BenchArgs, server: &Server, headers: &str) -> 
     let steady = Pace::Open(STEADY_RATE);
     let seconds = args.seconds.max(2.0);
     let again = request.clone();
-    let idle = load(&server.target, args.connections, seconds, steady, move |_, _| again.clone()).await?;
+    let connections = open(&server.target, args.connections).await?;
+    let idle = load(connections, Extent::seconds(seconds), steady, move |_, _| again.clone()).await?;
     let (target, shared) = (server.target.clone(), headers.to_owned());
     let making = tokio::task::spawn_local(async move {
         let (maker, body) = (target.clone(), r#"{"kty":"RSA","key_size":4096}"#);
         let request =
             move |_, turn| maker.request("POST", &format!("/keys/long-{turn}/create?api-version=7.6"), &shared, body);
-        load(&target, 1, seconds, Pace::Closed, request).await
+        load(open(&target, 1).await?, Extent::seconds(seconds), Pace::Closed, request).await
     });
-    let busy = load(&server.target, args.connections, seconds, steady, move |_, _| request.clone()).await?;
+    let connections = open(&server.target, args.connections).await?;
+    let busy = load(connections, Extent::seconds(seconds), steady, move |_, _| request.clone()).await?;
     let made = making.await.map_err(|_| BenchError::Setup("a worker"))??;
     Ok(BesideGeneration {
         idle_p50_micros: idle.percentile(0.5),
@@ -216,31 +226,23 @@ async fn measure_row(
     number: usize,
 ) -> Result<Figure, BenchError> {
     let connections = row.connections.unwrap_or(args.connections);
-    let prepared = if row.key.is_empty() { None } else { Some(prepare(server, headers, row, number).await?) };
-    let (target, shared) = (server.target.clone(), headers.to_owned());
-    let (body, operation) = (row.body, row.operation);
-    let request = move |connection: u32, turn: u64| match &prepared {
-        Some(bytes) => bytes.clone(),
-        None => {
-            target.request("POST", &format!("/keys/b{connection}-{turn}{operation}?api-version=7.6"), &shared, body)
-        }
-    };
+    let request = requests(server, headers, row, number).await?;
     let ceiling = if row.key.is_empty() { None } else { ceiling::Ceiling::start(row.name, row.operation)? };
     let (mut runs, mut costs, mut bare) = (Vec::new(), Vec::new(), Vec::new());
-    load(&server.target, connections, args.seconds / 4.0, Pace::Closed, request.clone()).await?;
+    let (warm, whole) = (Extent::seconds(args.seconds / 4.0), Extent::seconds(args.seconds));
+    load(open(&server.target, connections).await?, warm, Pace::Closed, request.clone()).await?;
     for _ in 0..args.runs.max(1) {
         if let Some(ceiling) = &ceiling {
             bare.push(ceiling.measure(connections, args.seconds / 2.0, server, row.body).await?);
         }
-        let before = server.processor_seconds();
-        let run = load(&server.target, connections, args.seconds, Pace::Closed, request.clone()).await?;
-        costs.push((server.processor_seconds() - before) * 1e6 / run.requests as f64);
+        let (cost, run) = measure_run(server, connections, whole, request.clone()).await?;
+        costs.push(cost);
         runs.push(run);
     }
     runs.sort_by(|a, b| a.per_second().total_cmp(&b.per_second()));
     let closed: &Run = runs.get(runs.len() / 2).ok_or(BenchError::Setup("a run"))?;
-    let open =
-        load(&server.target, connections, args.seconds, Pace::Open(closed.per_second() * 0.7), request.clone()).await?;
+    let steady = Pace::Open(closed.per_second() * LOAD);
+    let open = load(open(&server.target, connections).await?, whole, steady, request).await?;
     Ok(Figure {
         name: row.name,
         per_second: closed.per_second(),
@@ -248,8 +250,40 @@ async fn measure_row(
         ceiling_micros: median(bare),
         p50_micros: closed.percentile(0.5),
         p99_micros: closed.percentile(0.99),
-        open_p50_micros: open.percentile(0.5),
-        open_p99_micros: open.percentile(0.99),
+        open_p50_micros: Some(open.percentile(0.5)),
+        open_p99_micros: Some(open.percentile(0.99)),
+    })
+}
+
+/// One closed run, with the processor microseconds of each of its requests.
+async fn measure_run(
+    server: &Server,
+    connections: u32,
+    extent: Extent,
+    request: impl Fn(u32, u64) -> Vec<u8> + Clone + 'static,
+) -> Result<(f64, Run), BenchError> {
+    let connections = open(&server.target, connections).await?;
+    let before = server.processor_seconds();
+    let run = load(connections, extent, Pace::Closed, request).await?;
+    Ok(((server.processor_seconds() - before) * 1e6 / run.requests as f64, run))
+}
+
+/// The requests of a row, by connection and turn.
+async fn requests(
+    server: &Server,
+    headers: &str,
+    row: &Row,
+    number: usize,
+) -> Result<impl Fn(u32, u64) -> Vec<u8> + Clone + 'static, BenchError> {
+    let prepared = if row.key.is_empty() { None } else { Some(prepare(server, headers, row, number).await?) };
+    let (target, headers) = (server.target.clone(), headers.to_owned());
+    let (body, operation) = (row.body, row.operation);
+    Ok(move |connection: u32, turn: u64| match &prepared {
+        Some(bytes) => bytes.clone(),
+        None => {
+            let path = format!("/keys/b{connection}-{turn}{operation}?api-version=7.6");
+            target.request("POST", &path, &headers, body)
+        }
     })
 }
 

@@ -1,7 +1,7 @@
 //! The `strongroom dev` that the bench starts and measures.
 
 use super::BenchError;
-use super::client::Target;
+use super::client::{Answer, Target};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -72,7 +72,8 @@ impl Server {
         if ended.success() { Ok(()) } else { Err(BenchError::Setup("a clean stop")) }
     }
 
-    pub(super) async fn token(&self) -> Result<String, BenchError> {
+    /// Where tokens come from, and the request for one.
+    fn login(&self) -> Result<(Target, Vec<u8>), BenchError> {
         let login = self.target.named("login.localhost");
         let form = format!(
             "grant_type=client_credentials&client_id={}&client_secret={}&scope=https%3A%2F%2Fmanagedhsm.localhost%3A{}%2F.default",
@@ -82,11 +83,33 @@ impl Server {
         );
         let path = format!("/{}/oauth2/v2.0/token", lookup(&self.env, "STRONGROOM_TENANT_ID")?);
         let request = login.request("POST", &path, "Content-Type: application/x-www-form-urlencoded\r\n", &form);
-        let answer = login.connect().await?.ask(&request).await?;
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
-        let body: serde_json::Value = serde_json::from_str(&text).map_err(|_| BenchError::Answer)?;
-        let token = body.get("access_token").and_then(|t| t.as_str()).map(Into::into);
-        token.ok_or(BenchError::Refused(answer.status, text))
+        Ok((login, request))
+    }
+
+    pub(super) async fn token(&self) -> Result<String, BenchError> {
+        let (login, request) = self.login()?;
+        token_of(&login.connect().await?.ask(&request).await?)
+    }
+
+    /// New tokens, asked for over several connections.
+    pub(super) async fn tokens(&self, connections: u32, count: u32) -> Result<Vec<String>, BenchError> {
+        let mut askers = Vec::new();
+        for asker in 0..connections.min(count) {
+            let (login, request) = self.login()?;
+            let mine = (asker..count).step_by(connections as usize).count();
+            askers.push(tokio::task::spawn_local(async move {
+                let (mut connection, mut tokens) = (login.connect().await?, Vec::new());
+                for _ in 0..mine {
+                    tokens.push(token_of(&connection.ask(&request).await?)?);
+                }
+                Ok::<_, BenchError>(tokens)
+            }));
+        }
+        let mut all = Vec::new();
+        for asker in askers {
+            all.extend(asker.await.map_err(|_| BenchError::Setup("a worker"))??);
+        }
+        Ok(all)
     }
 
     /// Processor time of the keeper's children so far: the service and every partition.
@@ -133,6 +156,12 @@ impl Drop for Server {
             let _removed = std::fs::remove_dir_all(folder);
         }
     }
+}
+
+fn token_of(answer: &Answer) -> Result<String, BenchError> {
+    let body: serde_json::Value = serde_json::from_slice(&answer.body).map_err(|_| BenchError::Answer)?;
+    let token = body.get("access_token").and_then(|t| t.as_str()).map(Into::into);
+    token.ok_or_else(|| BenchError::Refused(answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
 }
 
 fn lookup(env: &[(String, String)], name: &str) -> Result<String, BenchError> {

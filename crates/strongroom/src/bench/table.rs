@@ -20,6 +20,10 @@ pub(super) fn print(figures: &Figures, json: bool) {
     let _written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
+fn latency(micros: Option<u32>) -> String {
+    micros.map_or_else(|| "-".into(), |m| m.to_string())
+}
+
 fn render(figures: &Figures) -> String {
     let (bold, dim) = (Style::new().bold(), AnsiColor::BrightBlack.on_default());
     let mut text = format!(
@@ -38,8 +42,8 @@ fn render(figures: &Figures) -> String {
             ratio,
             f.p50_micros,
             f.p99_micros,
-            f.open_p50_micros,
-            f.open_p99_micros
+            latency(f.open_p50_micros),
+            latency(f.open_p99_micros)
         );
     }
     if let Some(g) = &figures.sign_beside_generation {
