@@ -139,13 +139,16 @@ pub enum BadParameter {
 }
 
 /// What is wrong with an IP rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadIpRule {
     /// What stands before the prefix length is not an IPv4 or IPv6 address.
+    #[error("expected an IPv4 or IPv6 address or a range in CIDR notation, such as 192.0.2.0/24")]
     Address,
     /// The prefix length is not a number from 0 to 32, or 128 for IPv6.
+    #[error("the prefix length must be a number from 0 to 32, or to 128 for IPv6")]
     Prefix,
     /// It is an IPv4 address written as IPv6.
+    #[error("an IPv4 address must be written as IPv4, not inside of IPv6")]
     Mapped,
 }
 

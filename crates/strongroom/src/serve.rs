@@ -6,11 +6,12 @@ use crate::keeper::become_keeper;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
+use strongroom_model::PoolName;
 use strongroom_partition::confine::{ConfineError, can_limit_files};
 use strongroom_server::config::{
-    Config, ServiceConfig, check_data_folder, lock_data_folder, logs, make_private_folder,
+    Config, PrivateEndpointConfig, ServiceConfig, check_data_folder, lock_data_folder, logs, make_private_folder,
 };
-use strongroom_server::http::{ListenAddress, ListenSettings, Listeners};
+use strongroom_server::http::{EndpointPlace, ListenAddress, ListenEndpoint, ListenSettings, Listeners};
 
 /// Where production is told what to do.
 const LISTEN: &str = "the settings listen and port";
@@ -71,7 +72,22 @@ pub(crate) fn listen_settings(config: &ServiceConfig) -> ListenSettings {
     ListenSettings {
         tls: config.listen.iter().map(address).collect(),
         managed_identity: managed_identity.into_iter().collect(),
+        endpoints: config.private_endpoints().filter_map(|(endpoint, id)| listen_endpoint(endpoint, id)).collect(),
+        proxies: config.network.proxies.clone(),
         workers: config.runtimes,
-        ..ListenSettings::default()
     }
+}
+
+/// None when the name of its managed HSM cannot be one: the configuration was checked for it.
+fn listen_endpoint(endpoint: &PrivateEndpointConfig, id: String) -> Option<ListenEndpoint> {
+    let port = endpoint.port.unwrap_or_default();
+    let place = match (endpoint.address, &endpoint.interface, &endpoint.unix, endpoint.vsock) {
+        (Some(address), ..) => EndpointPlace::Address((address, port).into()),
+        (_, Some(name), ..) => EndpointPlace::Interface { name: name.clone(), port },
+        (_, _, Some(path), _) => EndpointPlace::Unix(path.clone()),
+        (_, _, _, Some(port)) => EndpointPlace::Vsock(port),
+        (None, None, None, None) => return None,
+    };
+    let resource = PoolName::parse(&endpoint.resource).ok()?;
+    Some(ListenEndpoint { name: endpoint.name.clone(), id, resource, place })
 }

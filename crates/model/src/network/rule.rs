@@ -24,21 +24,24 @@ impl IpRule {
     /// Nothing else: no white space, no leading zeros, no zone, no IPv4 address in the dress of IPv6 (peers are compared as what they
     /// are, so such a rule could match nobody).
     pub fn parse(text: &str) -> Result<Self> {
-        let refuse = |why| Error::BadParameter(BadParameter::IpRule(why));
+        Self::read(text).map_err(|why| Error::BadParameter(BadParameter::IpRule(why)))
+    }
+
+    fn read(text: &str) -> std::result::Result<Self, BadIpRule> {
         if text.len() > IP_RULE_MAX {
-            return Err(refuse(BadIpRule::Address));
+            return Err(BadIpRule::Address);
         }
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
-        let address: IpAddr = address.parse().map_err(|_| refuse(BadIpRule::Address))?;
+        let address: IpAddr = address.parse().map_err(|_| BadIpRule::Address)?;
         if address.to_canonical() != address {
-            return Err(refuse(BadIpRule::Mapped));
+            return Err(BadIpRule::Mapped);
         }
         let longest = width(&address);
         let prefix = prefix.map_or(Some(longest), prefix_length).filter(|p| *p <= longest);
-        let prefix = prefix.ok_or_else(|| refuse(BadIpRule::Prefix))?;
+        let prefix = prefix.ok_or(BadIpRule::Prefix)?;
         Ok(Self { first: masked(address, prefix), prefix })
     }
 
@@ -95,9 +98,9 @@ impl fmt::Display for IpRule {
 }
 
 impl TryFrom<String> for IpRule {
-    type Error = Error;
-    fn try_from(text: String) -> Result<Self> {
-        Self::parse(&text)
+    type Error = BadIpRule;
+    fn try_from(text: String) -> std::result::Result<Self, BadIpRule> {
+        Self::read(&text)
     }
 }
 
@@ -175,9 +178,12 @@ impl fmt::Display for SubnetId {
 }
 
 impl TryFrom<String> for SubnetId {
-    type Error = Error;
-    fn try_from(text: String) -> Result<Self> {
-        Self::parse(&text)
+    type Error = &'static str;
+    fn try_from(text: String) -> std::result::Result<Self, &'static str> {
+        Self::parse(&text).map_err(|_| {
+            "expected the resource id of a subnet: \
+             /subscriptions/ID/resourceGroups/GROUP/providers/Microsoft.Network/virtualNetworks/NETWORK/subnets/SUBNET"
+        })
     }
 }
 

@@ -164,8 +164,10 @@ fn service_rules(reach: &Reach) -> Result<Rules, BackendError> {
         sockets.push(argument(1, SeccompCmpOp::MaskedEq(SOCKET_KIND), *kind)?);
     }
     if !outward {
-        let other = |family| condition(0, SeccompCmpOp::Ne, family);
-        sockets.push(SeccompRule::new(vec![other(libc::AF_INET)?, other(libc::AF_INET6)?])?);
+        let mut families = vec![libc::AF_INET, libc::AF_INET6];
+        families.extend([(reach.unix, libc::AF_UNIX), (reach.vsock, libc::AF_VSOCK)].iter().filter(|f| f.0).map(|f| f.1));
+        let other: Result<Vec<_>, _> = families.into_iter().map(|f| condition(0, SeccompCmpOp::Ne, f)).collect();
+        sockets.push(SeccompRule::new(other?)?);
     }
     rules.insert(libc::SYS_socket, sockets);
     let undoing: Result<Vec<_>, _> = UNDOING.iter().map(|what| argument(0, SeccompCmpOp::Eq, *what)).collect();

@@ -25,6 +25,10 @@ pub struct Reach {
     pub bind: Vec<u16>,
     /// TCP ports to connect to; where there are any, names are looked up too.
     pub connect: Vec<u16>,
+    /// Whether Unix sockets are listened on; they lie in folders of `write`.
+    pub unix: bool,
+    /// Whether virtual machines are listened to.
+    pub vsock: bool,
 }
 
 /// What looking up host names reads, as far as it is there.
@@ -74,8 +78,10 @@ pub(super) fn limit(reach: &Reach) -> Result<Held, ConfineError> {
     };
     let mut rules = rules().map_err(ConfineError::Landlock)?;
     for (folders, access) in [(&reach.read, reading()), (&reach.write, writing())] {
+        let sockets = if reach.unix { AccessFs::MakeSock.into() } else { BitFlags::EMPTY };
         for folder in folders {
-            rules = beneath(rules, folder, access)?;
+            let more = if access.contains(AccessFs::MakeReg) { sockets } else { BitFlags::EMPTY };
+            rules = beneath(rules, folder, access | more)?;
         }
     }
     if !reach.connect.is_empty() {

@@ -3,6 +3,7 @@
 mod error;
 mod folder;
 pub mod logs;
+mod network;
 mod reach;
 mod resolved;
 
@@ -14,6 +15,7 @@ pub use folder::{
     FolderError, check_data_folder, lock_data_folder, make_private_folder, read_private, write_private, write_public,
 };
 pub use logs::{LogFormat, LogSettings};
+pub use network::{NetworkConfig, PrivateEndpointConfig};
 pub use reach::WorkFolder;
 pub use resolved::{DevelopmentConfig, ServiceConfig};
 
@@ -21,11 +23,13 @@ use crate::audit::{RESERVE_BYTES, SEGMENT_BYTES};
 use crate::identity::settings::IdentitySettings;
 use crate::tls::TlsSettings;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use strongroom_engine::{EngineParts, PoolState};
 use strongroom_model::PoolName;
 use strongroom_model::limits::{RETENTION_DAYS_MAX, RETENTION_DAYS_MIN};
+use strongroom_model::network::{IpRule, SubnetId};
 use uuid::Uuid;
 
 /// Bytes in a mebibyte, the unit of sizes in the file.
@@ -70,6 +74,13 @@ pub struct Config {
     /// `x-ms-keyvault-region` of every answer.
     #[serde(default = "default_region")]
     pub region: String,
+    /// Ranges of the proxies and load balancers in front: their TLS connections begin with a PROXY header (version 1 or 2) that
+    /// names the real peer; nobody else's may.
+    #[serde(default)]
+    pub proxies: Vec<IpRule>,
+    /// Object ids of the services that a managed HSM whose `bypass` is `AzureServices` lets pass its firewall.
+    #[serde(default)]
+    pub trusted_services: Vec<Uuid>,
     /// `[tls]`: the server's certificate.
     #[serde(default)]
     pub tls: TlsSettings,
@@ -84,9 +95,15 @@ pub struct Config {
     /// `[cache]`: the memory that grows with use.
     #[serde(default)]
     pub cache: CacheSettings,
+    /// `[networks]`: the ranges of each subnet, by its resource id, that virtual-network rules may name.
+    #[serde(default, deserialize_with = "network::networks")]
+    pub networks: BTreeMap<SubnetId, Vec<IpRule>>,
     /// `[[pool]]`: the managed HSMs.
     #[serde(default, rename = "pool")]
     pub pools: Vec<PoolConfig>,
+    /// `[[private_endpoint]]`: listeners with one managed HSM behind each.
+    #[serde(default, rename = "private_endpoint")]
+    pub private_endpoints: Vec<PrivateEndpointConfig>,
 }
 
 /// `[audit]`
@@ -248,6 +265,7 @@ impl Config {
         self.audit.folder = Some(folder);
         self.runtimes.get_or_insert_with(default_runtimes);
         self.domain.make_ascii_lowercase();
+        self.resolve_endpoints(base);
     }
 
     /// The first setting with a value that it cannot have, and what it can have.
@@ -284,7 +302,9 @@ impl Config {
         if authority.is_some_and(|url| !crate::identity::settings::is_authority(url)) {
             return own("identity.challenge_authority", "expected an https URL that ends in the tenant");
         }
-        crate::identity::settings::issuers_problem(&self.identity.issuers).or_else(|| self.pool_problem())
+        crate::identity::settings::issuers_problem(&self.identity.issuers)
+            .or_else(|| self.pool_problem())
+            .or_else(|| self.network_problem())
     }
 
     fn pool_problem(&self) -> Option<(String, String)> {

@@ -54,6 +54,9 @@ impl ServiceConfig {
             let there = SYSTEM_AUTHORITIES.iter().map(Path::new).filter(|folder| folder.is_dir());
             found.extend(there.map(|f| WorkFolder { setting: "identity.issuers", folder: real(f), write: false }));
         }
+        // Sockets are made there, and replaced when an earlier run left them behind.
+        let sockets = self.network.endpoints.iter().filter_map(|endpoint| endpoint.unix.as_deref());
+        found.extend(sockets.map(|p| WorkFolder { setting: "private_endpoint", folder: real(parent(p)), write: true }));
         found.dedup();
         // What lies below another folder is reached with it.
         let below = |work: &WorkFolder, other: &WorkFolder| {
@@ -73,7 +76,17 @@ impl ServiceConfig {
 
     /// The TCP ports that the service listens on.
     pub fn listening_ports(&self) -> Vec<u16> {
-        [self.port].into_iter().chain(self.managed_identity_port).collect()
+        let endpoints = self.network.endpoints.iter().filter_map(|endpoint| endpoint.port);
+        let mut ports: Vec<u16> = [self.port].into_iter().chain(self.managed_identity_port).chain(endpoints).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    /// Whether it listens on a Unix socket, and whether on one for virtual machines.
+    pub fn listens_locally(&self) -> (bool, bool) {
+        let endpoints = &self.network.endpoints;
+        (endpoints.iter().any(|e| e.unix.is_some()), endpoints.iter().any(|e| e.vsock.is_some()))
     }
 
     /// Checks that the seal lies in no folder that the service can reach, links followed.

@@ -1,12 +1,13 @@
 //! The resolved configuration: what the service needs to know, and nothing secret.
 
 use crate::audit::{AuditOrigin, AuditSettings};
-use crate::config::{CacheSettings, Config, LogSettings, MIB, PoolConfig, default_runtimes};
+use crate::config::{CacheSettings, Config, LogSettings, MIB, NetworkConfig, PoolConfig, default_runtimes};
 use crate::identity::settings::{IdentitySettings, outgoing_ports};
 use crate::tls::TlsSettings;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use strongroom_model::network::NetworkSettings;
 use uuid::Uuid;
 
 /// What crosses to the service, as JSON in a memory file. Holds no secret.
@@ -45,6 +46,9 @@ pub struct ServiceConfig {
     pub log: LogSettings,
     /// See [`Config::cache`].
     pub cache: CacheSettings,
+    /// Proxies, networks, trusted services, private endpoints.
+    #[serde(default)]
+    pub network: NetworkConfig,
     /// See [`Config::pools`].
     pub pools: Vec<PoolConfig>,
     /// When the command was given, in milliseconds since the Unix epoch: for the duration of the start.
@@ -109,6 +113,11 @@ impl From<Config> for ServiceConfig {
             identity: config.identity,
             log: config.log,
             cache: config.cache,
+            network: NetworkConfig {
+                settings: NetworkSettings { networks: config.networks, trusted_services: config.trusted_services },
+                proxies: config.proxies,
+                endpoints: config.private_endpoints,
+            },
             pools: config.pools,
             started_ms: 0,
             development: None,

@@ -98,6 +98,97 @@ fn other_issuers_are_read_checked_and_say_where_they_connect_to() {
     }
 }
 
+const NETWORK: &str = r#"
+proxies = ["10.9.0.7/16", "2001:db8::9"]
+trusted_services = ["33333333-3333-3333-3333-333333333333"]
+
+[networks]
+"/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/Front" = ["10.1.0.0/24"]
+
+[[private_endpoint]]
+name = "one"
+resource = "payments"
+address = "10.0.0.5"
+approved = true
+
+[[private_endpoint]]
+name = "two"
+resource = "payments"
+unix = "payments.socket"
+"#;
+
+/// Settings that stand alone go first in TOML.
+fn with_network(network: &str) -> String {
+    let (own, tables) = network.split_at(network.find("\n\n").unwrap_or(0));
+    format!("{own}\n{WHOLE}\n{tables}")
+}
+
+#[test]
+fn the_network_is_read_and_says_all_that_is_listened_on() {
+    let config = load(&with_network(NETWORK)).unwrap();
+    let printed = config.to_toml().unwrap();
+    assert_eq!(load(&printed).unwrap().to_toml().unwrap(), printed);
+    let mut service = ServiceConfig::from(config);
+    service.port = 8443;
+    let json = serde_json::to_vec(&service).unwrap();
+    let back: ServiceConfig = serde_json::from_slice(&json).unwrap();
+    assert_eq!(format!("{back:?}"), format!("{service:?}"));
+    assert_eq!(service.network.proxies[0].to_string(), "10.9.0.0/16");
+    assert_eq!(service.listening_ports(), [443, 8443]);
+    assert_eq!(service.listens_locally(), (true, false));
+    let unix = service.network.endpoints[1].unix.clone().unwrap();
+    assert!(unix.is_absolute() && unix.ends_with("payments.socket"));
+    let folder = std::fs::canonicalize(unix.parent().unwrap()).unwrap_or_else(|_| unix.parent().unwrap().into());
+    assert!(service.work_folders().iter().any(|work| folder.starts_with(&work.folder) && work.write));
+    let (one, id) = service.private_endpoints().next().unwrap();
+    assert!(id.ends_with("/resourceGroups/strongroom/providers/Microsoft.Network/privateEndpoints/one"), "{id}");
+    assert_eq!(one.declared(id).unwrap().connection.status.as_str(), "Approved");
+    let (two, id) = service.private_endpoints().nth(1).unwrap();
+    assert_eq!(two.declared(id).unwrap().connection.status.as_str(), "Pending");
+}
+
+#[test]
+fn a_network_that_cannot_be_is_refused_by_its_setting() {
+    let again = NETWORK.split_once("[[private_endpoint]]").unwrap().1.split_once("[[private").unwrap().0;
+    let twice = |from: &str, to: &str| format!("{NETWORK}\n[[private_endpoint]]{}", again.replace(from, to));
+    let cases = [
+        (NETWORK.replace("10.9.0.7/16", "10.9.0.7/33"), "the prefix length must be"),
+        (NETWORK.replace("10.9.0.7/16", "::ffff:10.9.0.7"), "must be written as IPv4"),
+        (NETWORK.replace("10.1.0.0/24", "front"), "expected an IPv4 or IPv6 address"),
+        (NETWORK.replace("[\"10.1.0.0/24\"]", "[]"), "expected at least one range"),
+        (NETWORK.replace("Microsoft.Network", "Network"), "expected the resource id of a subnet"),
+        (NETWORK.replace("address = \"10.0.0.5\"", ""), "private_endpoint \"one\": address, interface, unix, vsock"),
+        (NETWORK.replace("approved = true", "vsock = 5"), "expected exactly one of them"),
+        (NETWORK.replace("10.0.0.5", "0.0.0.0"), "expected one address of this machine"),
+        (NETWORK.replace("10.0.0.5", "::ffff:10.0.0.5"), "expected one address of this machine"),
+        (NETWORK.replace("approved = true", "port = 0"), "port: expected 1 to 65535"),
+        (NETWORK.replace("unix =", "port = 5\nunix ="), "port: expected 1 to 65535, beside"),
+        (NETWORK.replace("address = \"10.0.0.5\"", "interface = \"a/b\""), "expected the name of an interface"),
+        (NETWORK.replace("address = \"10.0.0.5\"", "vsock = 0"), "expected a port from 1"),
+        (NETWORK.replace("payments.socket", &"p".repeat(200)), "at most 107 bytes"),
+        (NETWORK.replace("name = \"two\"", "name = \"a b\""), "name: expected 1 to 64 letters"),
+        (NETWORK.replace("resource = \"payments\"", "resource = \"p\""), "resource: expected the name"),
+        (
+            twice("10.0.0.5", "10.0.0.6").replacen("name = \"two\"", "name = \"ONE\"", 1),
+            "no other [[private_endpoint]] has",
+        ),
+        (twice("\"one\"", "\"three\""), "expected a place that no other"),
+        (NETWORK.replace("proxies", "listen = [\"10.0.0.5\"]\nproxies"), "it is public"),
+        (
+            NETWORK.replace("[networks]", &format!("[networks]\n{}", subnet_line().replace("Front", "fRONT"))),
+            "is there twice: case does not count",
+        ),
+    ];
+    for (network, expected) in cases {
+        let error = load(&with_network(&network)).unwrap_err();
+        assert!(error.contains(expected), "{error}\n  lacks {expected}");
+    }
+}
+
+fn subnet_line() -> &'static str {
+    NETWORK.lines().find(|line| line.contains("subnets")).unwrap()
+}
+
 #[test]
 fn folders_that_others_reach_are_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use super::ids::RequestIds;
 use serde::Serialize;
 use strongroom_model::KeySpec;
 use strongroom_model::error::{
-    BadBody, BadIpRule, BadName, BadParameter, Conflict, Error, Forbidden, Internal, NotFound, Unavailable,
+    BadBody, BadName, BadParameter, Conflict, Error, Forbidden, Internal, NotFound, Unavailable,
 };
 use strongroom_model::network::{Bypass, NetworkRefusal};
 use uuid::Uuid;
@@ -203,23 +203,9 @@ fn bad_parameter(parameter: &BadParameter) -> String {
         BadParameter::ValidityOrder => "attributes: nbf must be before exp.".into(),
         BadParameter::SkipToken => "The $skiptoken was not made by this list.".into(),
         BadParameter::Filter => "The $filter is not supported: use atScope() or principalId eq '{guid}'.".into(),
-        BadParameter::IpRule(why) => bad_ip_rule(*why).into(),
+        BadParameter::IpRule(why) => format!("Invalid value found at networkAcls.ipRules: {why}."),
         BadParameter::UnknownNetwork => {
             "networkAcls.virtualNetworkRules: the configuration of this installation has no ranges for this subnet; add it to [networks].".into()
-        }
-    }
-}
-
-fn bad_ip_rule(why: BadIpRule) -> &'static str {
-    match why {
-        BadIpRule::Address => {
-            "Invalid value found at networkAcls.ipRules: expected an IPv4 or IPv6 address or a range in CIDR notation, such as 192.0.2.0/24."
-        }
-        BadIpRule::Prefix => {
-            "Invalid value found at networkAcls.ipRules: the prefix length must be a number from 0 to 32, or to 128 for IPv6."
-        }
-        BadIpRule::Mapped => {
-            "Invalid value found at networkAcls.ipRules: an IPv4 address must be written as IPv4, not inside of IPv6."
         }
     }
 }

@@ -221,8 +221,11 @@ fn is_domain(domain: &str) -> bool {
 /// Every DNS name that clients use (`clients.md` 1): one star covers one label only.
 fn server_names(domain: &str, hsm_names: &[String]) -> Vec<String> {
     let mut names = vec![domain.to_owned()];
-    names.extend(["login", "management", "graph", "*.managedhsm", "*.vault"].iter().map(|n| format!("{n}.{domain}")));
-    names.extend(hsm_names.iter().map(|n| format!("{}.managedhsm.{domain}", n.to_ascii_lowercase())));
+    let fixed = ["login", "management", "graph", "*.managedhsm", "*.privatelink.managedhsm", "*.vault"];
+    names.extend(fixed.iter().map(|n| format!("{n}.{domain}")));
+    for link in ["managedhsm", "privatelink.managedhsm"] {
+        names.extend(hsm_names.iter().map(|n| format!("{}.{link}.{domain}", n.to_ascii_lowercase())));
+    }
     names
 }
 

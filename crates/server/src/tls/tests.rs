@@ -117,6 +117,8 @@ async fn every_name_is_covered_and_no_other() {
         "graph.localhost",
         "demo.managedhsm.localhost",
         "second.managedhsm.localhost",
+        "demo.privatelink.managedhsm.localhost",
+        "any.privatelink.managedhsm.localhost",
         "any.managedhsm.localhost",
         "any.vault.localhost",
         "127.0.0.1",

@@ -20,7 +20,7 @@ use strongroom_model::PoolName;
 use strongroom_model::limits::RETENTION_DAYS_MAX;
 use strongroom_server::audit::{AuditOrigin, AuditSettings, RESERVE_BYTES_DEV, SEGMENT_BYTES};
 use strongroom_server::config::{
-    CacheSettings, DevelopmentConfig, InitialState, LogFormat, LogSettings, PoolConfig, ServiceConfig,
+    CacheSettings, DevelopmentConfig, InitialState, LogFormat, LogSettings, NetworkConfig, PoolConfig, ServiceConfig,
     default_runtimes, is_domain, lock_data_folder, logs, make_private_folder,
 };
 use strongroom_server::http::{ListenAddress, ListenSettings, Listeners};
@@ -166,6 +166,7 @@ fn service_config(
         data: layout.data.clone(),
         log,
         cache: CacheSettings::default(),
+        network: NetworkConfig::default(),
         pools,
         started_ms: 0,
         development: None,

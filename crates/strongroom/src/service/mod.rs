@@ -51,7 +51,10 @@ pub(crate) fn run(args: &ServiceArgs) -> Result<ExitCode, Failure> {
 fn reach(config: &ServiceConfig) -> Reach {
     let (write, read): (Vec<_>, Vec<_>) = config.work_folders().into_iter().partition(|work| work.write);
     let folders = |works: Vec<WorkFolder>| works.into_iter().map(|work| work.folder).filter(|f| f.exists()).collect();
+    let (unix, vsock) = config.listens_locally();
     Reach {
+        unix,
+        vsock,
         read: folders(read),
         write: folders(write),
         bind: config.listening_ports(),

@@ -48,6 +48,9 @@ impl Parts {
         let audit = patiently(locked, || AuditLog::open(&config.audit, &config.origin)).await?;
         let audit = Arc::new(audit);
         let engine = start_engine(config, store_seal, keeper, &audit).await?;
+        // Before the pools are there: none is ever open to more than its surroundings say.
+        let endpoints = config.private_endpoints().filter_map(|(endpoint, id)| endpoint.declared(id)).collect();
+        engine.set_network_surroundings(config.network.settings.clone(), endpoints);
         // Tokens and certificates are compared with the clients' clocks, which nobody moved.
         let clock: Arc<dyn Clock> = Arc::new(SystemClock { offset: 0 });
         let tls = Tls::start(TlsParts {

@@ -2,7 +2,7 @@
 use super::*;
 use http::HeaderMap;
 use std::fmt::Write;
-use strongroom_model::error::Unauthenticated;
+use strongroom_model::error::{BadIpRule, Unauthenticated};
 use strongroom_model::key::OPERATIONS;
 use strongroom_model::network::EndpointStatus;
 use strongroom_model::{Algorithm, DataAction, KeyName, Operation, RoleScope};

@@ -190,10 +190,11 @@ impl House {
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listeners = Listeners::bind(&ListenSettings {
-            tls: ListenAddress::loopback(0, "--port"),
+            tls: if network.tls.is_empty() { ListenAddress::loopback(0, "--port") } else { network.tls },
             managed_identity: ListenAddress::loopback(0, "--managed-identity-port"),
             workers: 2,
-            ..network
+            endpoints: network.endpoints,
+            proxies: network.proxies,
         })
         .unwrap();
         let endpoints = listeners.endpoint_addresses().to_vec();

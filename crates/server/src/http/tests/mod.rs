@@ -4,6 +4,7 @@
 mod gates;
 mod hostile;
 mod house;
+mod namespaces;
 mod network;
 mod ports;
 mod surfaces;

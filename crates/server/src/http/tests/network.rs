@@ -32,15 +32,15 @@ async fn dial(source: IpAddr, to: SocketAddr) -> TcpStream {
     socket.connect(to).await.unwrap()
 }
 
-fn demo(house: &House) -> Arc<Pool> {
+pub(super) fn demo(house: &House) -> Arc<Pool> {
     house.engine.pool(&PoolName::parse("demo").unwrap()).unwrap()
 }
 
-fn set(house: &House, policy: NetworkPolicy) {
+pub(super) fn set(house: &House, policy: NetworkPolicy) {
     house.engine.set_network_policy(&demo(house), policy);
 }
 
-fn deny(rules: &[&str]) -> NetworkPolicy {
+pub(super) fn deny(rules: &[&str]) -> NetworkPolicy {
     NetworkPolicy {
         default_action: DefaultAction::Deny,
         ip_rules: rules.iter().map(|rule| IpRule::parse(rule).unwrap()).collect(),
@@ -48,16 +48,16 @@ fn deny(rules: &[&str]) -> NetworkPolicy {
     }
 }
 
-fn closed() -> NetworkPolicy {
+pub(super) fn closed() -> NetworkPolicy {
     NetworkPolicy { public_access: PublicNetworkAccess::Disabled, ..NetworkPolicy::default() }
 }
 
-fn request(host: &str, headers: &str, close: bool) -> String {
+pub(super) fn request(host: &str, headers: &str, close: bool) -> String {
     let connection = if close { "close" } else { "keep-alive" };
     format!("GET {KEYS} HTTP/1.1\r\nHost: {host}\r\nConnection: {connection}\r\n{headers}\r\n")
 }
 
-fn bearer(token: &str) -> String {
+pub(super) fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}\r\n")
 }
 
@@ -77,7 +77,7 @@ fn refusal(answer: &Answer) -> (u16, String, String) {
 }
 
 /// A user who may read keys; the administrator may not.
-async fn reader(house: &House) -> String {
+pub(super) async fn reader(house: &House) -> String {
     let token = house.token(&house.admin).await;
     let role = "21dbd100-6940-42c2-9190-5d6cb909625b";
     let body = format!(
@@ -231,7 +231,7 @@ async fn changes_at_once_leave_the_last_one_and_nothing_in_between() {
     assert_eq!(again(&mut streams[1], &request).await, 403);
 }
 
-fn endpoint(name: &str, resource: &str, place: EndpointPlace) -> ListenEndpoint {
+pub(super) fn endpoint(name: &str, resource: &str, place: EndpointPlace) -> ListenEndpoint {
     let id = format!("/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/privateEndpoints/{name}");
     ListenEndpoint { name: name.into(), id, resource: PoolName::parse(resource).unwrap(), place }
 }
@@ -244,7 +244,7 @@ fn connection(name: &str, status: EndpointStatus) -> EndpointConnection {
     EndpointConnection { name: name.into(), endpoint_id: String::new(), status, description: String::new() }
 }
 
-fn declare(house: &House, name: &str, resource: &str, status: EndpointStatus) {
+pub(super) fn declare(house: &House, name: &str, resource: &str, status: EndpointStatus) {
     let pool = PoolName::parse(resource).unwrap();
     let endpoint = PrivateEndpoint { pool, connection: connection(name, status) };
     house.engine.set_network_surroundings(NetworkSettings::default(), vec![endpoint]);
