@@ -75,6 +75,7 @@ pub(crate) fn system_record(now: Timestamp, resource: String, job: &str) -> Audi
         error_code: String::new(),
         duration_us: 0,
         caller_address: None,
+        private_endpoint: String::new(),
         actor: Actor::System(job.into()),
         request_id: Uuid::new_v4(),
         correlation_id: None,

@@ -113,8 +113,10 @@ pub struct AuditRecord {
     pub error_code: String,
     /// Microseconds from the request's first byte to this record.
     pub duration_us: u64,
-    /// The real peer.
+    /// The real peer; none on a Unix or virtual-machine socket.
     pub caller_address: Option<IpAddr>,
+    /// Resource id of the private endpoint that it came through; empty for public listeners.
+    pub private_endpoint: String,
     /// Who.
     pub actor: Actor,
     /// `x-ms-request-id` of the answer.

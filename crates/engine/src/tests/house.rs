@@ -298,6 +298,7 @@ pub(crate) fn recorded() -> Recorded {
         error_code: String::new(),
         duration_us: 0,
         caller_address: None,
+        private_endpoint: String::new(),
         actor: Actor::Anonymous,
         request_id: Uuid::new_v4(),
         correlation_id: None,

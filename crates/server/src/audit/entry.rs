@@ -19,6 +19,7 @@ pub struct Entry<'a> {
     pub error_code: &'a str,
     pub duration_us: u64,
     pub caller_address: Option<IpAddr>,
+    pub private_endpoint: &'a str,
     pub who: Who<'a>,
     pub request_id: Uuid,
     pub correlation_id: Option<Uuid>,
@@ -50,6 +51,7 @@ impl<'a> From<&'a AuditRecord> for Entry<'a> {
             error_code: &record.error_code,
             duration_us: record.duration_us,
             caller_address: record.caller_address,
+            private_endpoint: &record.private_endpoint,
             who: Who::Actor(&record.actor),
             request_id: record.request_id,
             correlation_id: record.correlation_id,
@@ -73,6 +75,7 @@ impl From<Entry<'_>> for AuditRecord {
             error_code: entry.error_code.to_owned(),
             duration_us: entry.duration_us,
             caller_address: entry.caller_address,
+            private_endpoint: entry.private_endpoint.to_owned(),
             actor: match entry.who {
                 Who::Actor(actor) => actor.clone(),
                 Who::Caller(caller) => Actor::Principal(Principal::clone(caller)),

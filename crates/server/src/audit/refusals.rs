@@ -49,4 +49,5 @@ fn same_kind(a: &AuditRecord, b: &AuditRecord) -> bool {
         && a.error_code == b.error_code
         && a.operation == b.operation
         && a.caller_address == b.caller_address
+        && a.private_endpoint == b.private_endpoint
 }

@@ -93,6 +93,10 @@ fn rest(out: &mut Vec<u8>, entry: &Entry<'_>, outbox: Option<&[u8]>) {
         member(out, r#","id":""#, entry.object);
         raw(out, "\"");
     }
+    if !entry.private_endpoint.is_empty() {
+        member(out, r#","privateEndpoint":""#, entry.private_endpoint);
+        raw(out, "\"");
+    }
     if let Some(stamp) = entry.stamp {
         stamp_of(out, stamp);
     }

@@ -31,6 +31,7 @@ pub(super) fn record(number: u128) -> AuditRecord {
         error_code: String::new(),
         duration_us: 1234,
         caller_address: Some([127, 0, 0, 1].into()),
+        private_endpoint: String::new(),
         actor: Actor::Anonymous,
         request_id: Uuid::from_u128(number),
         correlation_id: None,

@@ -104,7 +104,7 @@ impl Drop for Slot {
 pub(super) async fn serve<B: RequestBody>(service: Arc<Service>, peer: Arc<Peer>, request: Request<B>) -> Reply {
     let (slot, admitted) = peer.load.enter();
     let (head, body) = request.into_parts();
-    let exchange = Exchange::new(head, peer.address.ip());
+    let exchange = Exchange::new(head, &peer);
     let request_id = exchange.ids.request_id;
     let work = async move {
         let reply = answer(service, peer, exchange, body, admitted).await;

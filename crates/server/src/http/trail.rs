@@ -1,5 +1,7 @@
 //! What is known of a request so far, and the audit record made of it.
 
+use super::dispatch::{Door, Peer};
+use super::endpoint::EndpointDoor;
 use super::ids::RequestIds;
 use crate::audit::{Entry, Who};
 use http::header;
@@ -26,6 +28,8 @@ pub(super) struct Exchange {
     pub(super) ids: RequestIds,
     /// The real peer; none on a Unix or virtual-machine socket.
     pub(super) peer: Option<IpAddr>,
+    /// The private endpoint that it came through.
+    endpoint: Option<Arc<EndpointDoor>>,
     /// When the head had come.
     pub(super) started: Instant,
     /// The same as milliseconds since the Unix epoch.
@@ -33,12 +37,16 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(head: Parts, peer: Option<IpAddr>) -> Self {
+    pub(super) fn new(head: Parts, peer: &Peer) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             ids: RequestIds::new(&head.headers),
             head,
-            peer,
+            peer: peer.address.ip(),
+            endpoint: match &peer.door {
+                Door::Endpoint(endpoint) => Some(Arc::clone(endpoint)),
+                Door::Tls | Door::ManagedIdentity => None,
+            },
             started: Instant::now(),
             time_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
         }
@@ -88,6 +96,7 @@ impl Trail {
             error_code: outcome.error_code,
             duration_us: u64::try_from(exchange.started.elapsed().as_micros()).unwrap_or(u64::MAX),
             caller_address: exchange.peer,
+            private_endpoint: exchange.endpoint.as_ref().map_or("", |endpoint| &endpoint.id),
             who: self.caller.as_ref().map_or(Who::Actor(&Actor::Anonymous), Who::Caller),
             request_id: exchange.ids.request_id,
             correlation_id: exchange.ids.correlation_id,
@@ -145,6 +154,7 @@ pub(super) fn blank_record() -> AuditRecord {
         error_code: String::new(),
         duration_us: 0,
         caller_address: None,
+        private_endpoint: String::new(),
         actor: Actor::Anonymous,
         request_id: uuid::Uuid::nil(),
         correlation_id: None,

@@ -179,6 +179,7 @@ pub(super) fn system_record(operation: &str, job: &str, stamp: Option<Stamp>) ->
         error_code: String::new(),
         duration_us: 0,
         caller_address: None,
+        private_endpoint: String::new(),
         actor: Actor::System(format!("system:{job}")),
         request_id: Uuid::new_v4(),
         correlation_id: None,

@@ -44,6 +44,8 @@ struct Line<'a> {
     request_id: Uuid,
     #[serde(skip_serializing_if = "str::is_empty")]
     id: &'a str,
+    #[serde(rename = "privateEndpoint", skip_serializing_if = "str::is_empty")]
+    private_endpoint: &'a str,
     #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
     use_: Option<Use>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,6 +138,7 @@ fn wanted(group: &str, r: &AuditRecord, outbox: Option<&[u8]>) -> String {
         resource_type: "managedHSMs",
         request_id: r.request_id,
         id: &r.object,
+        private_endpoint: &r.private_endpoint,
         use_: r.stamp.as_ref().filter(|s| !matches!(s, Stamp::Change(_))).map(Use::of),
         change: r.stamp.as_ref().filter(|s| matches!(s, Stamp::Change(_))).map(Use::of),
         folded: (r.folded > 0).then_some(r.folded),
@@ -186,7 +189,7 @@ fn record() -> impl Strategy<Value = AuditRecord> {
     }));
     let times = (0..4_000_000_000_000_i64, any::<u32>(), 200..600_u16, any::<u32>());
     let ids = (any::<u128>(), prop::option::of(any::<u128>()), prop::option::of(any::<IpAddr>()));
-    let texts = (text(), text(), text(), text(), text(), text(), text());
+    let texts = (text(), text(), text(), text(), text(), text(), text(), text());
     (times, ids, texts, actor, stamp).prop_map(|(times, ids, texts, actor, stamp)| AuditRecord {
         time_ms: times.0,
         resource: texts.0,
@@ -196,6 +199,7 @@ fn record() -> impl Strategy<Value = AuditRecord> {
         error_code: texts.3,
         duration_us: times.1.into(),
         caller_address: ids.2,
+        private_endpoint: texts.7,
         actor,
         request_id: Uuid::from_u128(ids.0),
         correlation_id: ids.1.map(Uuid::from_u128),
@@ -245,6 +249,7 @@ fn blank() -> AuditRecord {
         error_code: String::new(),
         duration_us: 1_030,
         caller_address: None,
+        private_endpoint: String::new(),
         actor: Actor::Anonymous,
         request_id: Uuid::from_u128(5),
         correlation_id: None,

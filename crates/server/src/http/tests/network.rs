@@ -114,6 +114,7 @@ async fn the_address_decides_and_what_a_client_says_about_itself_does_not() {
     }
     let line = house.audited("127.0.0.3").await;
     assert_eq!((line["callerIpAddress"].as_str(), line["httpStatusCode"].as_u64()), (Some("127.0.0.3"), Some(403)));
+    assert!(line["privateEndpoint"].is_null(), "{line}");
 }
 
 #[tokio::test]
@@ -352,6 +353,8 @@ async fn a_unix_socket_is_a_private_endpoint() {
                 assert!(info.ends_with("/privateEndpoints/local;addr=;act_addr_fam=Unix;"), "{info}");
                 let line = house.audited(answer.header("x-ms-request-id").unwrap()).await;
                 assert!(line["callerIpAddress"].is_null(), "{line}");
+                let id = line["privateEndpoint"].as_str().unwrap();
+                assert!(id.ends_with("/privateEndpoints/local"), "{line}");
             }
         }
     }

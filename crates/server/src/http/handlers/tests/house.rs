@@ -140,6 +140,7 @@ fn recorded() -> Recorded {
         error_code: String::new(),
         duration_us: 0,
         caller_address: None,
+        private_endpoint: String::new(),
         actor: Actor::Anonymous,
         request_id: Uuid::from_u128(1),
         correlation_id: None,
