@@ -165,7 +165,8 @@ fn service_rules(reach: &Reach) -> Result<Rules, BackendError> {
     }
     if !outward {
         let mut families = vec![libc::AF_INET, libc::AF_INET6];
-        families.extend([(reach.unix, libc::AF_UNIX), (reach.vsock, libc::AF_VSOCK)].iter().filter(|f| f.0).map(|f| f.1));
+        families
+            .extend([(reach.unix, libc::AF_UNIX), (reach.vsock, libc::AF_VSOCK)].iter().filter(|f| f.0).map(|f| f.1));
         let other: Result<Vec<_>, _> = families.into_iter().map(|f| condition(0, SeccompCmpOp::Ne, f)).collect();
         sockets.push(SeccompRule::new(other?)?);
     }

@@ -103,6 +103,7 @@ pub(crate) fn of_the_service(confinement: Confinement, folder: &Path, outward: b
         write: vec![data.clone()],
         bind: vec![given_port],
         connect: if outward { vec![given_port] } else { Vec::new() },
+        ..Reach::default()
     };
     let confinement = confine::limit_service(confinement, &reach, false).unwrap();
     assert!(confinement.files_denied && confinement.ports_denied && confinement.programs_denied);

@@ -1,12 +1,12 @@
 //! The kinds of sockets that connections come from: TCP, Unix, and those of virtual machines.
 
 use super::endpoint::PeerAddress;
+use rustix::fs::Mode;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use std::fs::Permissions;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use tokio::io::Interest;
@@ -15,7 +15,9 @@ use tokio::net::{TcpStream, UnixStream};
 /// Connections that the kernel keeps for a listener that is busy.
 const BACKLOG: i32 = 1024;
 /// Whoever may write to it may connect: the service's user and group.
-const UNIX_MODE: u32 = 0o660;
+const UNIX_MODE: Mode = Mode::from_raw_mode(0o660);
+/// Takes nothing of it away, and nothing from files that another thread makes for itself in the same moment.
+const UNIX_MASK: Mode = Mode::from_raw_mode(0o007);
 /// Any context id: every virtual machine of the host (VMADDR_CID_ANY).
 const ANY_VM: u32 = u32::MAX;
 
@@ -116,9 +118,13 @@ pub(super) fn unix(path: &Path) -> io::Result<Bound> {
         }
     }
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    // Before it listens: nobody connects until then.
-    std::fs::set_permissions(path, Permissions::from_mode(UNIX_MODE))?;
+    // The socket's own mode, less the mask, becomes that of its name: whoever is confined changes no mode by name.
+    rustix::fs::fchmod(&socket, UNIX_MODE)?;
+    let address = SockAddr::unix(path)?;
+    let mask = rustix::process::umask(UNIX_MASK);
+    let bound = socket.bind(&address);
+    rustix::process::umask(mask);
+    bound?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(Bound::Unix(OwnedFd::from(socket).into()))
