@@ -96,13 +96,13 @@ pub struct Config {
     #[serde(default)]
     pub cache: CacheSettings,
     /// `[networks]`: the ranges of each subnet, by its resource id, that virtual-network rules may name.
-    #[serde(default, deserialize_with = "network::networks")]
+    #[serde(default, deserialize_with = "network::networks", skip_serializing_if = "BTreeMap::is_empty")]
     pub networks: BTreeMap<SubnetId, Vec<IpRule>>,
     /// `[[pool]]`: the managed HSMs.
     #[serde(default, rename = "pool")]
     pub pools: Vec<PoolConfig>,
     /// `[[private_endpoint]]`: listeners with one managed HSM behind each.
-    #[serde(default, rename = "private_endpoint")]
+    #[serde(default, rename = "private_endpoint", skip_serializing_if = "Vec::is_empty")]
     pub private_endpoints: Vec<PrivateEndpointConfig>,
 }
 
