@@ -49,6 +49,7 @@ fn record() -> AuditRecord {
             generation: 1,
         })),
         folded: 0,
+        private_endpoint: String::new(),
     }
 }
 
