@@ -13,7 +13,7 @@ use crate::served::Served;
 use crate::sharing::{Currency, Sharing, WithoutProof};
 use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use strongroom_hsm::verbs::{History, Input, KeyMaterial, Output};
 use strongroom_hsm::{Partitions, PublicKey};
 use strongroom_model::audit::{AuditRecord, SystemStamp, UseStamp};
@@ -27,6 +27,9 @@ use strongroom_model::{
 use strongroom_store::{Store, StoreError};
 use tokio::sync::Notify;
 use uuid::Uuid;
+
+/// Pause between two looks for a proof.
+const PROOF_PAUSE: Duration = Duration::from_millis(10);
 
 /// What an engine is made of.
 pub struct EngineParts {
@@ -236,6 +239,23 @@ impl Engine {
     /// is shared nothing is authorised before it has proved for the first time that what is in memory is current.
     pub async fn follow(self: Arc<Self>) {
         Arc::clone(&self.core).follow().await;
+    }
+
+    /// Waits until what is in memory is proved to be current, or for so long; whether it is.
+    pub async fn proved_within(&self, time: Duration) -> bool {
+        let begun = Instant::now();
+        while self.unproved().is_some() {
+            if begun.elapsed() >= time {
+                return false;
+            }
+            tokio::time::sleep(PROOF_PAUSE).await;
+        }
+        true
+    }
+
+    /// This node, where several share the store.
+    pub fn node(&self) -> Option<Uuid> {
+        self.core.records.node
     }
 
     /// What this node does now without a proof that what it keeps in memory is current; `None` while it has one.

@@ -99,6 +99,9 @@ pub(crate) struct DevArgs {
     /// Other issuers whose tokens count: a TOML file with `[[issuers]]` tables as in the configuration.
     #[arg(long, value_name = "FILE")]
     pub(crate) issuers: Option<PathBuf>,
+    /// Keep keys in another store than the embedded one: a file with the settings of [store] (docs/configuration.md).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) store: Option<PathBuf>,
     /// Runtimes of the service [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) runtimes: Option<u16>,

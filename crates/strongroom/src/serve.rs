@@ -9,7 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use strongroom_model::PoolName;
 use strongroom_partition::confine::{ConfineError, can_limit_files};
 use strongroom_server::config::{
-    Config, PrivateEndpointConfig, ServiceConfig, check_data_folder, lock_data_folder, logs, make_private_folder,
+    Config, PrivateEndpointConfig, ServiceConfig, StoreKind, StoreSettings, check_data_folder, lock_data_folder, logs,
+    make_private_folder, read_private,
 };
 use strongroom_server::http::{EndpointPlace, ListenAddress, ListenEndpoint, ListenSettings, Listeners};
 
@@ -20,6 +21,7 @@ const MANAGED_IDENTITY: &str = "the setting managed_identity_port";
 pub(crate) fn start(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let config = Config::load(&args.config)?;
     logs::check(&config.log)?;
+    check_kind(&config.store)?;
     let printed = config.to_toml()?;
     let mut config = ServiceConfig::from(config);
     config.check_seal_place()?;
@@ -33,6 +35,7 @@ pub(crate) fn start(args: &ServeArgs) -> Result<ExitCode, Failure> {
     config.started_ms = now_ms();
     // Bound and let go again: a taken port is said before anything else is done.
     drop(Listeners::bind(&ListenSettings { workers: 1, ..listen_settings(&config) })?);
+    check_store(&config)?;
     check_data_folder(&config.data)?;
     let lock = lock_data_folder(&config.data)?;
     make_private_folder(&config.audit.folder)?;
@@ -45,6 +48,27 @@ pub(crate) fn start(args: &ServeArgs) -> Result<ExitCode, Failure> {
         )));
     }
     become_keeper(&config, lock)
+}
+
+/// Refuses a store that this program was built without.
+fn check_kind(store: &StoreSettings) -> Result<(), Failure> {
+    match store.kind {
+        StoreKind::Etcd if !cfg!(feature = "etcd") => Err(Failure::configuration(
+            "store.kind: this program was built without etcd: build it with `--features etcd`, or use kind = \"redb\"",
+        )),
+        StoreKind::Redb | StoreKind::Etcd => Ok(()),
+    }
+}
+
+/// Checks what can be checked of the store before anything runs: whether the files are there and the key is nobody else's.
+pub(crate) fn check_store(config: &ServiceConfig) -> Result<(), Failure> {
+    check_kind(&config.store)?;
+    let Some(etcd) = config.store.etcd() else { return Ok(()) };
+    for (setting, path) in [("store.ca", etcd.ca), ("store.certificate", etcd.certificate)] {
+        std::fs::read(path)
+            .map_err(|error| Failure::configuration(format!("{setting}: {}: {error}", path.display())))?;
+    }
+    read_private(etcd.key).map(drop).map_err(|error| Failure::configuration(format!("store.key: {error}")))
 }
 
 /// Milliseconds since the Unix epoch.

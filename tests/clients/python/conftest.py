@@ -10,13 +10,39 @@ import subprocess
 import tempfile
 import time
 
+import cluster
 import pytest
 import requests
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARY = pathlib.Path(os.environ.get("STRONGROOM_BINARY", ROOT / "target" / "release" / "strongroom"))
 
-OF_THE_TESTS = ("STRONGROOM_BINARY", "STRONGROOM_COUNTS", "STRONGROOM_JS", "STRONGROOM_ROUNDS", "STRONGROOM_SCALE", "STRONGROOM_SHARED")
+OF_THE_TESTS = (
+    "STRONGROOM_BINARY",
+    "STRONGROOM_COUNTS",
+    "STRONGROOM_ETCD_REQUIRED",
+    "STRONGROOM_JS",
+    "STRONGROOM_ROUNDS",
+    "STRONGROOM_SCALE",
+    "STRONGROOM_SHARED",
+    "STRONGROOM_TEST_STORE",
+)
+
+# With STRONGROOM_TEST_STORE=etcd every server of these tests keeps its keys in one etcd cluster, each under its own prefix.
+ON_ETCD = os.environ.get("STRONGROOM_TEST_STORE") == "etcd"
+_clusters = []
+
+
+def etcd_cluster():
+    """The cluster of this run."""
+    if not _clusters:
+        _clusters.append(cluster.Cluster())
+    return _clusters[0]
+
+
+def pytest_sessionfinish():
+    for running in _clusters:
+        running.close()
 
 
 def count(kind, number):
@@ -63,6 +89,9 @@ class Server:
         self.env = {}
         self.process = None
         self.log = self.folder / "log"
+        if ON_ETCD:
+            (self.folder / "store.toml").write_text(etcd_cluster().settings())
+            self.arguments += ["--store", self.folder / "store.toml"]
 
     def start(self, *more):
         env_file = self.folder / "env"

@@ -6,6 +6,7 @@ pub mod logs;
 mod network;
 mod reach;
 mod resolved;
+mod store;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ pub use logs::{LogFormat, LogSettings};
 pub use network::{NetworkConfig, PrivateEndpointConfig};
 pub use reach::WorkFolder;
 pub use resolved::{DevelopmentConfig, ServiceConfig};
+pub use store::{EtcdSettings, StoreKind, StoreSettings, WithoutProofSetting};
 
 use crate::audit::{RESERVE_BYTES, SEGMENT_BYTES};
 use crate::identity::settings::IdentitySettings;
@@ -92,6 +94,9 @@ pub struct Config {
     /// `[log]`: what the processes say about themselves, on standard error.
     #[serde(default)]
     pub log: LogSettings,
+    /// `[store]`: where keys and roles lie.
+    #[serde(default)]
+    pub store: StoreSettings,
     /// `[cache]`: the memory that grows with use.
     #[serde(default)]
     pub cache: CacheSettings,
@@ -263,6 +268,7 @@ impl Config {
         }
         let folder = self.audit.folder.take().map_or_else(|| self.data.join("audit"), |folder| base.join(folder));
         self.audit.folder = Some(folder);
+        self.store.resolve(base);
         self.runtimes.get_or_insert_with(default_runtimes);
         self.domain.make_ascii_lowercase();
         self.resolve_endpoints(base);
@@ -303,6 +309,7 @@ impl Config {
             return own("identity.challenge_authority", "expected an https URL that ends in the tenant");
         }
         crate::identity::settings::issuers_problem(&self.identity.issuers)
+            .or_else(|| self.store.problem())
             .or_else(|| self.pool_problem())
             .or_else(|| self.network_problem())
     }

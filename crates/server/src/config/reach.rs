@@ -41,9 +41,11 @@ impl ServiceConfig {
             ("tls.private_key", self.tls.private_key.as_ref(), false),
             ("tls.ca_file", self.tls.ca_file.as_ref().filter(|_| from_authority), true),
         ];
+        let etcd = ["store.ca", "store.certificate", "store.key"].into_iter().zip(self.store.files());
+        let files = files.into_iter().chain(etcd.map(|(setting, path)| (setting, path, false)));
         let issuers = &self.identity.issuers;
         let authorities = issuers.iter().map(|issuer| ("identity.issuers", issuer.ca_file.as_ref(), false));
-        for (setting, path, write) in files.into_iter().chain(authorities) {
+        for (setting, path, write) in files.chain(authorities) {
             let Some(path) = path else { continue };
             // The name's folder, and where a link leads to: the file is read there.
             for folder in [real(parent(path)), parent(&real(path)).into()] {

@@ -1,7 +1,9 @@
 //! The resolved configuration: what the service needs to know, and nothing secret.
 
 use crate::audit::{AuditOrigin, AuditSettings};
-use crate::config::{CacheSettings, Config, LogSettings, MIB, NetworkConfig, PoolConfig, default_runtimes};
+use crate::config::{
+    CacheSettings, Config, LogSettings, MIB, NetworkConfig, PoolConfig, StoreSettings, default_runtimes,
+};
 use crate::identity::settings::{IdentitySettings, outgoing_ports};
 use crate::tls::TlsSettings;
 use serde::{Deserialize, Serialize};
@@ -44,6 +46,8 @@ pub struct ServiceConfig {
     pub origin: AuditOrigin,
     /// See [`Config::log`].
     pub log: LogSettings,
+    /// See [`Config::store`].
+    pub store: StoreSettings,
     /// See [`Config::cache`].
     pub cache: CacheSettings,
     /// Proxies, networks, trusted services, private endpoints.
@@ -81,7 +85,11 @@ impl ServiceConfig {
     /// The TCP ports on other machines that the service connects to, ascending: for a confinement that allows no other. Names are
     /// looked up through the system's resolver besides.
     pub fn outgoing_ports(&self) -> Vec<u16> {
-        outgoing_ports(&self.identity.issuers)
+        let mut ports = outgoing_ports(&self.identity.issuers);
+        ports.extend(self.store.ports());
+        ports.sort_unstable();
+        ports.dedup();
+        ports
     }
 }
 
@@ -112,6 +120,7 @@ impl From<Config> for ServiceConfig {
             tls: config.tls,
             identity: config.identity,
             log: config.log,
+            store: config.store,
             cache: config.cache,
             network: NetworkConfig {
                 settings: NetworkSettings { networks: config.networks, trusted_services: config.trusted_services },

@@ -277,3 +277,74 @@ fn domains_are_host_names() {
         assert!(!is_domain(bad), "{bad}");
     }
 }
+
+/// The smallest file on etcd.
+fn on_etcd() -> String {
+    let store = "[store]\nkind = \"etcd\"\nendpoints = [\"https://10.0.0.1:2379\", \"https://etcd-2.example.org:2380\"]\n\
+                 ca = \"etcd/ca.pem\"\ncertificate = \"/etc/strongroom/etcd.pem\"\nkey = \"etcd/key.pem\"\n\n[[pool]]";
+    WHOLE.replace("[[pool]]", store)
+}
+
+#[test]
+fn a_store_on_etcd_is_named_whole() {
+    let config = load(&on_etcd()).unwrap();
+    let etcd = config.store.etcd().unwrap();
+    assert_eq!((etcd.prefix, etcd.without_proof), ("strongroom/", WithoutProofSetting::Refuse));
+    assert!(etcd.ca.is_absolute() && etcd.key.is_absolute());
+    let printed = config.to_toml().unwrap();
+    assert_eq!(load(&printed).unwrap().to_toml().unwrap(), printed);
+    let service = ServiceConfig::from(config);
+    assert_eq!(service.outgoing_ports(), [2379, 2380]);
+    assert!(ServiceConfig::from(load(WHOLE).unwrap()).outgoing_ports().is_empty());
+}
+
+#[test]
+fn errors_of_the_store_name_the_setting() {
+    let whole = on_etcd();
+    let without = |setting: &str| -> String {
+        whole
+            .lines()
+            .filter(|line| !line.starts_with(&format!("{setting} =")))
+            .map(|line| format!("{line}\n"))
+            .collect()
+    };
+    for setting in ["endpoints", "ca", "certificate", "key"] {
+        let error = load(&without(setting)).unwrap_err();
+        assert!(error.contains(&format!("store.{setting}: is missing")), "{error}");
+    }
+    for wrong in [
+        "http://10.0.0.1:2379",
+        "10.0.0.1:2379",
+        "https://10.0.0.1",
+        "https://10.0.0.1:0",
+        "https://u@h:1",
+        "https://10.0.0.1:2379/",
+        "https://10.0.0.1:2379/path",
+        "https://:2379",
+        "",
+    ] {
+        let error = load(&whole.replace("https://10.0.0.1:2379", wrong)).unwrap_err();
+        assert!(
+            error.contains("store.endpoints: ") && error.contains("expected https://HOST:PORT"),
+            "{wrong}: {error}"
+        );
+    }
+    let cases = [
+        (whole.replace("kind = \"etcd\"", "kind = \"etcd\"\nprefix = \"x\""), "store.prefix: expected"),
+        (whole.replace("kind = \"etcd\"", "kind = \"consul\""), "kind: unknown variant"),
+        (whole.replace("kind = \"etcd\"", "kind = \"etcd\"\nuser = \"x\""), "unknown field `user`"),
+        (whole.replace("kind = \"etcd\"", "kind = \"redb\""), "store.endpoints: belongs to kind"),
+        (
+            WHOLE.replace("[[pool]]", "[store]\nwithout_proof = \"refuse\"\n[[pool]]"),
+            "store.without_proof: belongs to kind",
+        ),
+        (
+            whole.replace("kind = \"etcd\"", "kind = \"etcd\"\nwithout_proof = \"pray\""),
+            "without_proof: unknown variant",
+        ),
+    ];
+    for (text, expected) in cases {
+        let error = load(&text).unwrap_err();
+        assert!(error.contains(expected), "{error}\n  lacks {expected}");
+    }
+}

@@ -10,7 +10,7 @@ pub(crate) mod welcome;
 use crate::cli::DevArgs;
 use crate::failure::Failure;
 use crate::keeper::become_keeper;
-use crate::serve::{listen_settings, now_ms};
+use crate::serve::{check_store, listen_settings, now_ms};
 use flags::HsmFlag;
 use state::DevState;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
@@ -21,7 +21,7 @@ use strongroom_model::limits::RETENTION_DAYS_MAX;
 use strongroom_server::audit::{AuditOrigin, AuditSettings, RESERVE_BYTES_DEV, SEGMENT_BYTES};
 use strongroom_server::config::{
     CacheSettings, DevelopmentConfig, InitialState, LogFormat, LogSettings, NetworkConfig, PoolConfig, ServiceConfig,
-    default_runtimes, is_domain, lock_data_folder, logs, make_private_folder,
+    StoreSettings, default_runtimes, is_domain, lock_data_folder, logs, make_private_folder,
 };
 use strongroom_server::http::{ListenAddress, ListenSettings, Listeners};
 use strongroom_server::identity::settings::{IdentitySettings, load_issuers};
@@ -97,6 +97,7 @@ pub(crate) fn start(args: DevArgs) -> Result<ExitCode, Failure> {
         started_ms,
         cache: cache(args.cache_keys, args.cache_store_mib),
         runtimes: args.runtimes.map_or_else(default_runtimes, usize::from),
+        store: args.store.as_deref().map_or_else(|| Ok(StoreSettings::default()), StoreSettings::load)?,
         development: Some(DevelopmentConfig {
             clock_offset: args.clock_offset.0,
             ca_file: layout.ca,
@@ -110,6 +111,7 @@ pub(crate) fn start(args: DevArgs) -> Result<ExitCode, Failure> {
     };
     drop(Listeners::bind(&ListenSettings { workers: 1, ..listen_settings(&config) })?);
     config.check_seal_place()?;
+    check_store(&config)?;
     become_keeper(&config, lock)
 }
 
@@ -168,6 +170,7 @@ fn service_config(
         cache: CacheSettings::default(),
         network: NetworkConfig::default(),
         pools,
+        store: StoreSettings::default(),
         started_ms: 0,
         development: None,
     })

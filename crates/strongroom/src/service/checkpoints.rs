@@ -11,7 +11,8 @@ use strongroom_model::{Algorithm, KeySpec};
 use strongroom_server::audit::{AuditLog, Head};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// The installation's audit key, in pool `system`, and the document that remembers the last signed head.
+/// The installation's audit key, in pool `system`, and the document that remembers the last signed head; where several nodes
+/// share the store, each has a log, and a document, of its own.
 const AUDIT: &str = "audit";
 const LAST_HEAD: &str = "audit-head";
 /// How often use chains are looked at.
@@ -26,6 +27,7 @@ pub(super) struct Checkpoints {
     engine: Arc<Engine>,
     audit: Arc<AuditLog>,
     key: (Vec<u8>, Vec<u8>),
+    last_head: String,
     chains: Vec<PoolChains>,
     /// Requests in the log at the last head.
     signed: u64,
@@ -39,7 +41,9 @@ impl Checkpoints {
             PublicKey::Ec { x, y, .. } => (x, y),
             PublicKey::Rsa { .. } | PublicKey::Oct => return Err(Error::Internal(Internal::CorruptRecord).into()),
         };
-        if let Some(head) = engine.document(LAST_HEAD).await?.and_then(|bytes| decode(&bytes))
+        let last_head =
+            engine.node().map_or_else(|| LAST_HEAD.to_owned(), |node| format!("{LAST_HEAD}-{}", node.simple()));
+        if let Some(head) = engine.document(&last_head).await?.and_then(|bytes| decode(&bytes))
             && !audit.check_head(head)?
         {
             tracing::error!(
@@ -48,7 +52,7 @@ impl Checkpoints {
             );
         }
         let signed = audit.requests();
-        Ok(Self { engine, audit, key, chains: Vec::new(), signed, signed_at: Instant::now() })
+        Ok(Self { engine, audit, key, last_head, chains: Vec::new(), signed, signed_at: Instant::now() })
     }
 
     /// Runs until the future is dropped.
@@ -110,7 +114,7 @@ impl Checkpoints {
         let (signature, stamp) = self.engine.sign_with_system_key(AUDIT, Algorithm::Es256, digest).await?;
         self.audit.append_head(head, &signature, &self.key, &stamp).await?;
         (self.signed, self.signed_at) = (requests, Instant::now());
-        self.engine.put_document(LAST_HEAD, encode(head)).await
+        self.engine.put_document(&self.last_head, encode(head)).await
     }
 }
 

@@ -5,6 +5,7 @@ mod checkpoints;
 mod parts;
 mod roles;
 mod storage;
+mod store;
 
 use crate::cli::ServiceArgs;
 use crate::dev::announce::Announcer;
@@ -83,7 +84,6 @@ async fn serve(
     let mut checkpoints = Checkpoints::new(Arc::clone(&parts.engine), Arc::clone(&parts.audit)).await?;
     let background = [
         tokio::spawn(Arc::clone(&parts.engine).run_jobs()),
-        tokio::spawn(Arc::clone(&parts.engine).follow()),
         tokio::spawn(copy_outbox(Arc::clone(&parts.engine), Arc::clone(&parts.audit))),
         tokio::spawn(Arc::clone(&parts.tls).run()),
         tokio::spawn(Arc::clone(&parts.identity).watch()),

@@ -2,9 +2,10 @@
 
 use crate::failure::Failure;
 use crate::service::roles::give_first_roles;
+use crate::service::store::{self, OpenedStore};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use strongroom_engine::{Engine, EngineParts, PoolRequest, Sharing};
+use strongroom_engine::{Engine, EngineParts, PoolRequest, StartError};
 use strongroom_model::audit::{Actor, AuditRecord, Stamp, SystemStamp};
 use strongroom_model::clock::SystemClock;
 use strongroom_model::{Algorithm, Clock, KeySpec, PoolName, SecretBytes};
@@ -14,13 +15,14 @@ use strongroom_server::config::ServiceConfig;
 use strongroom_server::http::{HttpSettings, Service, ServiceParts};
 use strongroom_server::identity::{Endpoints, Identity, IdentityParts, SystemSigner};
 use strongroom_server::tls::{Tls, TlsParts};
-use strongroom_store::Store;
-use strongroom_store::redb::{OpenError, Options, RedbStore};
+use strongroom_store::StoreError;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 /// Longest time for a request's body to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time until a store that others share has answered for the first time.
+const PROOF_PATIENCE: Duration = Duration::from_secs(30);
 /// The issuer's key in pool `system`.
 const ISSUER: &str = "issuer";
 
@@ -51,6 +53,11 @@ impl Parts {
         // Before the pools are there: none is ever open to more than its surroundings say.
         let endpoints = config.private_endpoints().filter_map(|(endpoint, id)| endpoint.declared(id)).collect();
         engine.set_network_surroundings(config.network.settings.clone(), endpoints);
+        // To the end of the process: the work of a clean stop wants it, too.
+        drop(tokio::spawn(Arc::clone(&engine).follow()));
+        if !engine.proved_within(PROOF_PATIENCE).await {
+            return Err(Failure::failed("the store does not answer"));
+        }
         // Tokens and certificates are compared with the clients' clocks, which nobody moved.
         let clock: Arc<dyn Clock> = Arc::new(SystemClock { offset: 0 });
         let tls = Tls::start(TlsParts {
@@ -84,7 +91,7 @@ impl Parts {
 }
 
 /// Opens what may still be held by a service that is ending.
-async fn patiently<T, E>(locked: impl Fn(&E) -> bool, open: impl Fn() -> Result<T, E>) -> Result<T, E> {
+pub(super) async fn patiently<T, E>(locked: impl Fn(&E) -> bool, open: impl Fn() -> Result<T, E>) -> Result<T, E> {
     let begun = Instant::now();
     loop {
         match open() {
@@ -134,11 +141,7 @@ async fn start_engine(
     keeper: Arc<KeeperClient>,
     audit: &Arc<AuditLog>,
 ) -> Result<Arc<Engine>, Failure> {
-    let options = Options { cache_bytes: config.cache.store_mib.saturating_mul(1 << 20) };
-    let folder = config.data.join("store");
-    let locked = |error: &OpenError| matches!(error, OpenError::Locked { .. });
-    let store = patiently(locked, || RedbStore::open(&folder, options)).await?;
-    let store: Arc<dyn Store> = Arc::new(store);
+    let OpenedStore { store, sharing } = store::open(config).await?;
     let allowed = Arc::clone(audit);
     let parts = EngineParts {
         store,
@@ -148,9 +151,13 @@ async fn start_engine(
         cached_keys: config.cache.keys,
         development: config.development.is_some(),
         changes_allowed: Arc::new(move || allowed.changes_allowed()),
-        sharing: Sharing::Alone,
+        sharing,
     };
-    Ok(Engine::start(parts).await?)
+    match Engine::start(parts).await {
+        // It may answer at the next start.
+        Err(error @ StartError::Store(StoreError::Unreachable | StoreError::Unknown)) => Err(Failure::failed(error)),
+        started => Ok(started?),
+    }
 }
 
 /// Records the uses of the private CA's key.
