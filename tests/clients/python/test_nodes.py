@@ -42,11 +42,11 @@ class Node:
         self.folder, self.address, self.port, self.process = folder / address, address, port, None
         self.log = self.folder / "log"
         (self.folder / "data").mkdir(parents=True, mode=0o700)
-        (self.folder / "data").chmod(0o700)
+        (self.folder / "public").mkdir()
         settings = (
-            f'domain = "localhost"\nport = {port}\nlisten = ["{address}"]\ndata = "data"\nseal = "../seal"\nruntimes = 1\n'
-            f'allow_unlocked_memory = true\n[tls]\nca_file = "ca.pem"\n[audit]\nreserve_mib = 1\n[identity]\n'
-            f'tenant_id = "{TENANT}"\ndirectory = "../directory.toml"\n[[pool]]\nname = "payments"\n'
+            f'domain = "localhost"\nport = {port}\nlisten = ["{address}"]\ndata = "data"\nseal = "../sealed/seal"\nruntimes = 1\n'
+            f'allow_unlocked_memory = true\n[tls]\nca_file = "public/ca.pem"\n[audit]\nreserve_mib = 1\n[identity]\n'
+            f'tenant_id = "{TENANT}"\ndirectory = "../identity/directory.toml"\n[[pool]]\nname = "payments"\n'
             f'administrators = ["{admin}"]\n[store]\n{store}'
         )
         (self.folder / "strongroom.toml").write_text(settings)
@@ -71,7 +71,7 @@ class Node:
 
     def ask(self, method, path, token=None, body=None, host=HSM, status=200, form=None):
         """One request to this node; without a `status` whatever it answers, and 0 when nothing came."""
-        ca = self.folder / "ca.pem"
+        ca = self.folder / "public" / "ca.pem"
         pool = urllib3.HTTPSConnectionPool(
             self.address, self.port, server_hostname=host, assert_hostname=host, ca_certs=str(ca), retries=False, timeout=20)
         headers = {"Host": f"{host}:{self.port}"}
@@ -137,7 +137,9 @@ def etcd():
 @pytest.fixture
 def nodes(etcd, tmp_path):
     """Two nodes, and a principal with every role."""
-    subprocess.run([BINARY, "seal", "create", tmp_path / "seal"], check=True, capture_output=True)
+    for name in ("sealed", "identity"):
+        (tmp_path / name).mkdir(mode=0o700)
+    subprocess.run([BINARY, "seal", "create", tmp_path / "sealed" / "seal"], check=True, capture_output=True)
     admin, user = (principal(tmp_path, name) for name in ("admin", "user"))
     port = free_port()
     pair = [Node(tmp_path, f"127.0.0.{n}", port, admin["object_id"], etcd.settings("nodes/")) for n in (1, 2)]
@@ -165,7 +167,7 @@ def nodes(etcd, tmp_path):
 
 
 def principal(folder, name):
-    done = subprocess.run([BINARY, "principal", "--directory", folder / "directory.toml", "add", name],
+    done = subprocess.run([BINARY, "principal", "--directory", folder / "identity" / "directory.toml", "add", name],
                           check=True, capture_output=True, text=True)
     found = dict(re.findall(r"(?m)^(client id|object id|client secret) +(\S+)$", done.stdout))
     return {"client_id": found["client id"], "object_id": found["object id"], "secret": found["client secret"]}
