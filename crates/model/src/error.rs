@@ -1,5 +1,9 @@
 //! What can go wrong, in closed reasons; one file in the server turns them into Azure's JSON.
 
+mod management;
+
+pub use management::ManagementError;
+
 use crate::action::DataAction;
 use crate::algorithm::Algorithm;
 use crate::key::{KeySpec, Operation};
@@ -56,9 +60,18 @@ pub enum Error {
     /// A part of this node cannot work now: 503.
     #[error("{0}")]
     Unavailable(Unavailable),
+    /// A rule of the management plane: its own codes, see [`ManagementError`].
+    #[error("management plane: {0:?}")]
+    Management(Box<ManagementError>),
     /// Our fault: 500; the details are in the log under the request id.
     #[error("internal error: {0}")]
     Internal(Internal),
+}
+
+impl From<ManagementError> for Error {
+    fn from(error: ManagementError) -> Self {
+        Self::Management(Box::new(error))
+    }
 }
 
 /// Which name is malformed.

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod error;
 pub mod key;
 pub mod limits;
+pub mod management;
 pub mod name;
 pub mod network;
 pub mod principal;

@@ -54,3 +54,19 @@ pub const CONNECTION_TEXT_MAX: usize = 1024;
 pub const IP_RULE_MAX: usize = 49;
 /// Longest resource id of a subnet: its names have up to 36, 90, 64 and 80 characters. Rounded up.
 pub const SUBNET_ID_MAX: usize = 512;
+/// Vaults and managed HSMs of one installation together, deleted ones included.
+pub const RESOURCES_MAX: usize = 1_000;
+/// Resource groups of one subscription (Azure Resource Manager).
+pub const GROUPS_MAX: usize = 980;
+/// Role assignments of the management plane (Azure: 4,000 a subscription).
+pub const MANAGEMENT_ASSIGNMENTS_MAX: usize = 4_000;
+/// Tags of a resource or group (Azure Resource Manager).
+pub const RESOURCE_TAGS_MAX: usize = 50;
+/// Characters of the name of such a tag.
+pub const RESOURCE_TAG_NAME_MAX: usize = 512;
+/// Characters of its value.
+pub const RESOURCE_TAG_VALUE_MAX: usize = 256;
+/// Access policies of one vault (key-vault/general/assign-access-policy).
+pub const ACCESS_POLICIES_MAX: usize = 1_024;
+/// Initial administrators of a managed HSM: each is a role assignment at its scope.
+pub const INITIAL_ADMINISTRATORS_MAX: usize = 10;

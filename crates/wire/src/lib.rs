@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod keys;
+pub mod management;
 mod object;
 pub mod operations;
 pub mod roles;
