@@ -33,6 +33,10 @@ pub trait Gateway: Send + Sync {
 pub trait Partitions: Send + Sync {
     /// The way to a pool's partition, started when it does not run yet. Its root is still to be created or opened.
     fn gateway(&self, pool: PoolId) -> Pending<'_, Arc<dyn Gateway>>;
+
+    /// Ends a pool's partition: the pool was deleted or purged. Ways to it answer [`HsmError::Lost`] from then on; a pool that
+    /// comes back is asked for anew.
+    fn close(&self, pool: PoolId);
 }
 
 macro_rules! expect {

@@ -7,7 +7,7 @@ use crate::codec::{Buffer, Inbox, decode, encode_answer, encode_request};
 use crate::core::{Core, ThreadChain};
 use crate::memory::{Lesson, RootMemory};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use strongroom_hsm::gateway::Pending;
 use strongroom_hsm::verbs::{Answer, Envelope, History};
@@ -37,6 +37,7 @@ struct LocalGateway<P: Provider> {
     running: Arc<Mutex<Option<Running<P>>>>,
     memory: Arc<RootMemory>,
     next_id: AtomicU64,
+    closed: AtomicBool,
 }
 
 impl<P: Provider> LocalPartitions<P> {
@@ -69,16 +70,28 @@ impl<P: Provider> Partitions for LocalPartitions<P> {
                 running: Arc::default(),
                 memory: Arc::default(),
                 next_id: AtomicU64::new(0),
+                closed: AtomicBool::new(false),
             })
         });
         let gateway: Arc<dyn Gateway> = Arc::<LocalGateway<P>>::clone(gateway);
         Box::pin(async { Ok(gateway) })
+    }
+
+    fn close(&self, pool: PoolId) {
+        let gateway = self.pools.lock().unwrap_or_else(PoisonError::into_inner).remove(&pool);
+        if let Some(gateway) = gateway {
+            gateway.closed.store(true, Ordering::Release);
+            *gateway.running.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 }
 
 impl<P: Provider> LocalGateway<P> {
     /// The running partition, started and its root opened again when there is none.
     fn running(&self) -> Result<Running<P>, HsmError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(HsmError::Lost);
+        }
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = &*running {
             return Ok(Arc::clone(running));

@@ -231,11 +231,16 @@ impl Lanes {
         });
     }
 
-    /// Gives up the partition: everything pending is lost, and the owner looks for a new one.
-    pub(super) fn fail(self: &Arc<Self>) {
+    /// Closes every lane: the partition ends, and what is pending is lost.
+    pub(super) fn close(&self) {
         for lane in self.pairs.iter().flatten() {
             lane.close();
         }
+    }
+
+    /// Gives up the partition: everything pending is lost, and the owner looks for a new one.
+    pub(super) fn fail(self: &Arc<Self>) {
+        self.close();
         if let Some(owner) = self.owner.upgrade() {
             owner.lost(self);
         }

@@ -88,6 +88,12 @@ impl Partitions for KeeperClient {
             Ok(gateway)
         })
     }
+
+    fn close(&self, pool: PoolId) {
+        if let Some(gateway) = self.gateways.lock().unwrap_or_else(PoisonError::into_inner).remove(&pool) {
+            gateway.close();
+        }
+    }
 }
 
 impl Keeper {

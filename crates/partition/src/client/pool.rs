@@ -31,6 +31,8 @@ pub(super) struct PoolGateway {
     lanes: ArcSwapOption<Lanes>,
     healed: Notify,
     healing: AtomicBool,
+    /// No partition is wanted any more.
+    closed: AtomicBool,
     memory: RootMemory,
     next_id: AtomicU64,
     /// Turns to make or check an RSA key.
@@ -46,6 +48,7 @@ impl PoolGateway {
             lanes: ArcSwapOption::empty(),
             healed: Notify::new(),
             healing: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             memory: RootMemory::default(),
             next_id: AtomicU64::new(0),
             long: Arc::new(Semaphore::new(LONG_PENDING_MAX)),
@@ -57,14 +60,17 @@ impl PoolGateway {
         let wait = async {
             loop {
                 let healed = self.healed.notified();
+                if self.closed.load(Ordering::Acquire) {
+                    return Err(HsmError::Lost);
+                }
                 if let Some(lanes) = self.lanes.load_full() {
-                    return lanes;
+                    return Ok(lanes);
                 }
                 self.heal();
                 healed.await;
             }
         };
-        timeout(HEAL_WAIT, wait).await.map_err(|_| HsmError::Lost)
+        timeout(HEAL_WAIT, wait).await.unwrap_or(Err(HsmError::Lost))
     }
 
     /// Takes note that these lanes are closed.
@@ -76,8 +82,20 @@ impl PoolGateway {
         }
     }
 
-    /// Has the partition replaced, unless that is under way already.
+    /// Ends the partition, and starts no other one.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        if let Some(lanes) = self.lanes.swap(None) {
+            lanes.close();
+        }
+        self.healed.notify_waiters();
+    }
+
+    /// Has the partition replaced, unless that is under way already or nobody wants one.
     fn heal(&self) {
+        if self.closed.load(Ordering::Acquire) {
+            return;
+        }
         let (Some(me), Ok(runtime)) = (self.me.upgrade(), tokio::runtime::Handle::try_current()) else { return };
         if self.healing.swap(true, Ordering::AcqRel) {
             return;
@@ -86,9 +104,9 @@ impl PoolGateway {
         runtime.spawn(async move {
             let gateway = &turn.0;
             let mut pause = HEAL_PAUSE;
-            while gateway.lanes.load().is_none() {
+            while gateway.lanes.load().is_none() && !gateway.closed.load(Ordering::Acquire) {
                 match gateway.start_partition().await {
-                    Ok(lanes) => gateway.lanes.store(Some(lanes)),
+                    Ok(lanes) => gateway.take(lanes),
                     Err(error) => {
                         tracing::warn!(pool = %gateway.pool, "the partition did not start: {error}");
                         tokio::time::sleep(pause).await;
@@ -97,6 +115,16 @@ impl PoolGateway {
                 }
             }
         });
+    }
+
+    /// Takes over a new partition, unless nobody wants it any more.
+    fn take(&self, lanes: Arc<Lanes>) {
+        self.lanes.store(Some(lanes));
+        if self.closed.load(Ordering::Acquire)
+            && let Some(lanes) = self.lanes.swap(None)
+        {
+            lanes.close();
+        }
     }
 
     /// A new partition with the root opened again, when there was one.
