@@ -4,7 +4,7 @@ use crate::core::Core;
 use crate::keys::cache::VersionId;
 use crate::keys::rotation::rotation_due;
 use crate::pool::Pool;
-use crate::records::shapes::{Head, IndexRecord, OutboxRecord, RolesRecord};
+use crate::records::shapes::{Head, IndexRecord, ManagementRecord, OutboxRecord, RolesRecord};
 use crate::records::{Stored, paths, random_id, store_error};
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub(crate) enum Proof<'a> {
     Gone(&'a [u8], [u8; 16]),
     /// The record of the role set bears this commit id.
     Roles(&'a [u8], [u8; 16]),
+    /// The record of the management plane bears this commit id.
+    Management(&'a [u8], [u8; 16]),
 }
 
 /// A change of a key as a whole.
@@ -194,6 +196,9 @@ impl Core {
             }
             Proof::Roles(path, commit) => {
                 self.records.get::<RolesRecord>(path).await?.is_some_and(|s| s.value.commit == *commit)
+            }
+            Proof::Management(path, commit) => {
+                self.records.get::<ManagementRecord>(path).await?.is_some_and(|s| s.value.commit == *commit)
             }
         })
     }

@@ -1,6 +1,7 @@
 //! What every operation works on.
 
 use crate::engine::{EngineParts, Recorded, SystemKey};
+use crate::management::Management;
 use crate::network::Surroundings;
 use crate::pool::Pool;
 use crate::records::Records;
@@ -38,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) system_keys: ArcSwap<HashMap<String, OpenSystemKey>>,
     /// Managed HSMs by name.
     pub(crate) pools: ArcSwap<HashMap<PoolName, Arc<Pool>>>,
+    /// Resource groups, resources and who may manage them.
+    pub(crate) management: Management,
     /// Keeps a permit when a row was added while nobody waited.
     pub(crate) outbox_filled: Notify,
     pub(crate) served: Mutex<Served>,

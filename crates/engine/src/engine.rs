@@ -4,6 +4,7 @@ use crate::core::{Core, to_its_end};
 use crate::keys::{
     CreateKey, DeletedKeyBundle, DeletedKeyItem, ImportKey, KeyBundle, KeyItem, RotationPolicy, UpdateKey,
 };
+use crate::management::Management;
 use crate::network::PrivateEndpoint;
 use crate::pool::{Pool, PoolRequest};
 use crate::pools;
@@ -189,7 +190,7 @@ pub struct SystemKey {
 
 /// See the crate.
 pub struct Engine {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
 }
 
 impl Engine {
@@ -217,6 +218,7 @@ impl Engine {
             system,
             system_keys: ArcSwap::default(),
             pools: ArcSwap::default(),
+            management: Management::new(),
             outbox_filled: Notify::new(),
             served: Mutex::new(served),
             currency: Currency::new(sharing),

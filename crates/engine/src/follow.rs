@@ -2,6 +2,7 @@
 //! the store, everything that the others change.
 
 use crate::core::Core;
+use crate::records::paths;
 use crate::sharing::{self, PROOF_PERIOD};
 use std::future::pending;
 use std::sync::Arc;
@@ -62,6 +63,7 @@ impl Core {
             pool.live.cache.clear();
             self.refresh_roles(&pool).await.map_err(|_| StoreError::Unreachable)?;
         }
+        self.refresh_management().await.map_err(|_| StoreError::Unreachable)?;
         self.currency.prove(at);
         Ok(watch)
     }
@@ -105,9 +107,17 @@ impl Core {
 
     /// Forgets what a commit changed; reads roles anew.
     async fn take_in(&self, (revision, changes): (Revision, Vec<Change>)) -> Result<(), StoreError> {
+        let management = changes.iter().any(|change| change.path() == paths::MANAGEMENT);
+        if management
+            && self.management.set.load().revision.is_none_or(|mine| mine < revision)
+            && let Err(error) = self.refresh_management().await
+        {
+            tracing::warn!(%error, "the changed management plane cannot be read");
+            return Err(StoreError::Unreachable);
+        }
         for pool in self.open_pools() {
-            let paths = &pool.live.paths;
-            let mine: Vec<&str> = changes.iter().filter_map(|change| paths.below(change.path())).collect();
+            let of_pool = &pool.live.paths;
+            let mine: Vec<&str> = changes.iter().filter_map(|change| of_pool.below(change.path())).collect();
             let names = mine.iter().filter_map(|path| KeyName::parse(path.strip_prefix("heads/")?).ok());
             let versions: Vec<_> = mine.iter().filter_map(|path| version_of(path)).collect();
             for name in names {

@@ -58,10 +58,14 @@ impl SystemGrant {
             Job::Rotation => ("rotation", "KeyRotateIfDue", 200),
             Job::Purge => ("purge", "KeyPurge", 204),
         };
-        let of_job = system_record(now, self.pool.name.to_string(), actor);
-        let record = AuditRecord { operation: operation.into(), status, ..of_job };
-        Recorded { record, started: Instant::now() }
+        system_recorded(now, actor, operation, self.pool.name.as_str(), status)
     }
+}
+
+/// What a job of the scheduler does, on its way into the log.
+pub(crate) fn system_recorded(now: Timestamp, job: &str, operation: &str, resource: &str, status: u16) -> Recorded {
+    let record = AuditRecord { operation: operation.into(), status, ..system_record(now, resource.into(), job) };
+    Recorded { record, started: Instant::now() }
 }
 
 /// The record of what nobody asked for over the network.
@@ -110,6 +114,7 @@ impl Core {
             tracing::warn!(%error, "scheduled work waits: no changes are allowed");
             return;
         }
+        self.visit_management().await;
         for pool in self.pools.load().values() {
             if let Err(error) = self.collect_leftovers(pool).await {
                 tracing::warn!(%error, pool = %pool.name, "leftovers of purged keys stay for now");

@@ -12,6 +12,7 @@ mod engine;
 mod follow;
 mod jobs;
 pub mod keys;
+pub mod management;
 mod network;
 mod outbox;
 pub mod pool;

@@ -23,10 +23,13 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
-    fn compile(&self, pool: &Pool, policy: NetworkPolicy) -> CompiledPolicy {
-        let of_pool = self.endpoints.iter().filter(|endpoint| endpoint.pool == pool.name);
-        let endpoints: Vec<_> = of_pool.map(|endpoint| endpoint.connection.clone()).collect();
-        CompiledPolicy::new(policy, &self.settings, &endpoints)
+    fn compile(&self, pool: &PoolName, policy: NetworkPolicy) -> CompiledPolicy {
+        CompiledPolicy::new(policy, &self.settings, &self.of_pool(pool))
+    }
+
+    fn of_pool(&self, pool: &PoolName) -> Vec<EndpointConnection> {
+        let of_pool = self.endpoints.iter().filter(|endpoint| endpoint.pool == *pool);
+        of_pool.map(|endpoint| endpoint.connection.clone()).collect()
     }
 }
 
@@ -42,7 +45,7 @@ impl Core {
         *surroundings = Surroundings { settings, endpoints };
         for pool in self.pools.load().values() {
             let rules = pool.network.load().rules().clone();
-            pool.network.store(Arc::new(surroundings.compile(pool, rules)));
+            pool.network.store(Arc::new(surroundings.compile(&pool.name, rules)));
         }
     }
 
@@ -51,16 +54,28 @@ impl Core {
         self.surroundings().settings.clone()
     }
 
+    /// The rules of a managed HSM with the endpoints of the configuration that nobody has decided about yet.
+    pub(crate) fn with_configured_endpoints(&self, pool: &PoolName, policy: NetworkPolicy) -> NetworkPolicy {
+        let endpoints = self.surroundings().of_pool(pool);
+        policy.with_endpoints(&endpoints)
+    }
+
+    /// The rules of a live managed HSM whose pool is not open yet, compiled; `None` when there is none of that name.
+    pub(crate) fn closed_network(&self, name: &PoolName) -> Option<Arc<CompiledPolicy>> {
+        let hsm = self.live_hsm(name)?;
+        Some(Arc::new(self.surroundings().compile(name, hsm.resource.network)))
+    }
+
     /// See [`crate::Engine::set_network_policy`].
     pub(crate) fn set_network_policy(&self, pool: &Pool, policy: NetworkPolicy) {
         let surroundings = self.surroundings();
-        pool.network.store(Arc::new(surroundings.compile(pool, policy)));
+        pool.network.store(Arc::new(surroundings.compile(&pool.name, policy)));
     }
 
     /// Compiles a pool that was just opened.
     pub(crate) fn surround(&self, pool: &Pool) {
         let surroundings = self.surroundings();
         let rules = pool.network.load().rules().clone();
-        pool.network.store(Arc::new(surroundings.compile(pool, rules)));
+        pool.network.store(Arc::new(surroundings.compile(&pool.name, rules)));
     }
 }

@@ -6,7 +6,7 @@ use crate::records::paths::PoolPaths;
 use crate::roles::set::{RoleSet, Roles};
 use arc_swap::ArcSwap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use strongroom_hsm::Gateway;
@@ -53,13 +53,24 @@ pub struct Pool {
     /// See [`PoolRequest::retention_days`].
     pub retention_days: u32,
     /// See [`PoolRequest::purge_protection`].
-    pub purge_protection: bool,
+    pub(crate) purge_protection: AtomicBool,
     /// `attributes.hsmPlatform` of its keys, as its provider says.
     pub hsm_platform: String,
     /// Who reaches it over the network; asked for each request. See [`crate::Engine::set_network_policy`].
     pub network: ArcSwap<CompiledPolicy>,
     /// What the engine needs to work on it.
     pub(crate) live: Live,
+}
+
+impl Pool {
+    /// See [`PoolRequest::purge_protection`]; it goes on, and never off.
+    pub fn purge_protection(&self) -> bool {
+        self.purge_protection.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn protect_from_purge(&self) {
+        self.purge_protection.store(true, Ordering::Release);
+    }
 }
 
 /// Names that share a lock for their changes.

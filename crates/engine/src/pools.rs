@@ -6,14 +6,15 @@ use crate::engine::StartError;
 use crate::pool::{Live, Pool, PoolRequest, PoolState};
 use crate::records::paths::{self, PoolPaths};
 use crate::records::shapes::{AssignmentRecord, Domain, EpochRecord, HistoryRecord, PoolRecord, RolesRecord};
-use crate::records::{Records, Stored, random_id};
+use crate::records::{Records, Stored, random_id, store_error};
 use crate::roles::change::load_roles;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use strongroom_hsm::verbs::{History, RootParts};
 use strongroom_hsm::{HsmError, Partitions};
-use strongroom_model::error::{Error, Unavailable};
+use strongroom_model::error::{Error, Internal, Unavailable};
 use strongroom_model::limits::{RETENTION_DAYS_MAX, RETENTION_DAYS_MIN, ROLE_ASSIGNMENTS_AT_HSM_MAX};
 use strongroom_model::role::{ADMINISTRATOR, RoleAssignment};
 use strongroom_model::{PoolId, PoolName, RoleScope, Timestamp};
@@ -33,6 +34,23 @@ pub(crate) fn start_error(error: Error) -> StartError {
         return StartError::Store(StoreError::Failed);
     }
     StartError::Damaged(error.to_string())
+}
+
+/// What a failure at the start is when a pool is opened later.
+pub(crate) fn operation_error(error: StartError) -> Error {
+    match error {
+        StartError::Hsm(error) => error.into(),
+        StartError::Store(error) => store_error(error),
+        StartError::WrongSeal
+        | StartError::Development
+        | StartError::Production
+        | StartError::NewerFormat { .. }
+        | StartError::Damaged(_)
+        | StartError::Pool(..) => {
+            tracing::error!(%error, "a managed HSM does not open");
+            Error::Internal(Internal::CorruptRecord)
+        }
+    }
 }
 
 /// A request for a built-in pool.
@@ -67,12 +85,36 @@ pub(crate) async fn made(
     Err(StartError::Damaged(format!("pool {} was made and is not there", request.name)))
 }
 
+/// Whether a name belongs to a built-in pool.
+pub(crate) fn is_built_in(name: &PoolName) -> bool {
+    [SYSTEM, VAULTS].contains(&name.as_str())
+}
+
+/// A pool that is not in the store yet: its root made, its records ready for a commit.
+pub(crate) struct PoolDraft {
+    pub(crate) record: PoolRecord,
+    pub(crate) conditions: Vec<Condition>,
+    pub(crate) changes: Vec<Change>,
+}
+
 async fn make(
     records: &Records,
     partitions: &dyn Partitions,
     now: Timestamp,
     request: &PoolRequest,
 ) -> Result<(), StartError> {
+    let draft = draft(records, partitions, now, request).await.map_err(start_error)?;
+    records.store.commit(draft.conditions, draft.changes).await?;
+    Ok(())
+}
+
+/// Makes a pool's root in its partition, and the records that go into the store.
+pub(crate) async fn draft(
+    records: &Records,
+    partitions: &dyn Partitions,
+    now: Timestamp,
+    request: &PoolRequest,
+) -> Result<PoolDraft, Error> {
     let id = PoolId(Uuid::new_v4());
     let (root, audit_key, opening) = partitions.gateway(id).await?.create_root().await?;
     let record = PoolRecord {
@@ -104,13 +146,12 @@ async fn make(
         records.put(of_pool.roles(), &RolesRecord { generation: 1, commit: random_id() }),
     ];
     let changes = first.into_iter().chain(administrators.into_iter().map(assign)).collect::<Result<Vec<_>, _>>();
-    let changes = changes.map_err(start_error)?;
+    let changes = changes?;
     let path = |change: &Change| match change {
         Change::Put(path, _) | Change::Delete(path) => path.clone(),
     };
     let conditions = changes.iter().map(|c| Condition::Absent(path(c))).collect();
-    records.store.commit(conditions, changes).await?;
-    Ok(())
+    Ok(PoolDraft { record, conditions, changes })
 }
 
 /// The last run of this node's partition; for its first one on a node, the run that made the root.
@@ -154,7 +195,7 @@ pub(crate) async fn open(
         name: record.name,
         state: record.state,
         retention_days: record.retention_days,
-        purge_protection: record.purge_protection,
+        purge_protection: AtomicBool::new(record.purge_protection),
         hsm_platform,
         network: ArcSwap::default(),
         live: Live::new(gateway, of_pool, roles, history, cached_keys),
@@ -165,7 +206,7 @@ impl Core {
     /// See [`crate::Engine::ensure_pool`].
     pub(crate) async fn ensure_pool(&self, request: PoolRequest) -> Result<Arc<Pool>, StartError> {
         let refuse = |why| StartError::Pool(request.name.clone(), why);
-        if [SYSTEM, VAULTS].contains(&request.name.as_str()) {
+        if is_built_in(&request.name) {
             return Err(refuse("the name belongs to a built-in pool: choose another one"));
         }
         if !(RETENTION_DAYS_MIN..=RETENTION_DAYS_MAX).contains(&request.retention_days) {

@@ -151,7 +151,7 @@ impl Core {
         let path = paths::pool(&pool.name);
         let stored = self.records.get::<PoolRecord>(&path).await?;
         let stored = stored.ok_or(Error::Internal(Internal::CorruptRecord))?;
-        if stored.value.purge_protection || pool.purge_protection {
+        if stored.value.purge_protection || pool.purge_protection() {
             return Err(Error::Forbidden(Forbidden::PurgeProtected));
         }
         Ok(Condition::Unchanged(path, stored.revision))

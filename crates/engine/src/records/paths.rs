@@ -9,6 +9,12 @@
 //! outbox/{uuid}                            an audit record on its way into the log
 //! outbox/{node}/{uuid}                     the same, of one of several nodes
 //! pools/{name}                             a pool: identity, settings, wrapped root
+//! management                               what every change of the management plane is conditional on
+//! managementgroups/{name}                  a resource group
+//! managementhsms/{name}                    a managed HSM as a resource, live or deleted
+//! managementvaults/{name}                  a vault as a resource, live or deleted
+//! managementroles/{guid}                   a role assignment of the management plane
+//! purged/{id}                              says that a pool or vault was purged, and whether its records have gone
 //! pool/{id}/epoch                          which epoch of the pool holds
 //! pool/{id}/history                        last run of its partition, with the signed states of its use chains
 //! pool/{id}/history/{node}                 the same, of the partition of one of several nodes
@@ -26,6 +32,7 @@
 //!
 //! Names are in ASCII lower case; none holds `/`.
 
+use strongroom_model::management::GroupName;
 use strongroom_model::{KeyName, KeyVersion, PoolId, PoolName, Timestamp};
 use uuid::Uuid;
 
@@ -34,6 +41,12 @@ pub(crate) const KEY: &[u8] = b"key";
 pub(crate) const MARK: &[u8] = b"mark";
 pub(crate) const SERVED: &[u8] = b"served";
 pub(crate) const OUTBOX: &[u8] = b"outbox/";
+pub(crate) const MANAGEMENT: &[u8] = b"management";
+pub(crate) const GROUPS: &[u8] = b"managementgroups/";
+pub(crate) const MANAGED_HSMS: &[u8] = b"managementhsms/";
+pub(crate) const MANAGED_VAULTS: &[u8] = b"managementvaults/";
+pub(crate) const MANAGEMENT_ASSIGNMENTS: &[u8] = b"managementroles/";
+pub(crate) const PURGED: &[u8] = b"purged/";
 
 /// The first path behind every path that begins with `prefix`; no path of ours ends in 0xff.
 pub(crate) fn end_of(prefix: &[u8]) -> Vec<u8> {
@@ -58,6 +71,36 @@ pub(crate) fn outbox_of(node: Uuid) -> Vec<u8> {
 pub(crate) fn outbox_row(node: Option<Uuid>) -> Vec<u8> {
     let row = Uuid::new_v4().simple().to_string().into_bytes();
     [node.map_or_else(|| OUTBOX.to_vec(), outbox_of), row].concat()
+}
+
+fn named(prefix: &[u8], name: &str) -> Vec<u8> {
+    [prefix, name.as_bytes()].concat()
+}
+
+/// The name of a group may hold letters of any script: its folded form, in hexadecimal.
+pub(crate) fn group(name: &GroupName) -> Vec<u8> {
+    named(GROUPS, &hex::encode(name.folded()))
+}
+
+pub(crate) fn managed_hsm(name: &PoolName) -> Vec<u8> {
+    named(MANAGED_HSMS, name.as_str())
+}
+
+pub(crate) fn managed_vault(name: &PoolName) -> Vec<u8> {
+    named(MANAGED_VAULTS, name.as_str())
+}
+
+pub(crate) fn management_assignment(id: Uuid) -> Vec<u8> {
+    named(MANAGEMENT_ASSIGNMENTS, &id.simple().to_string())
+}
+
+pub(crate) fn purged(id: Uuid) -> Vec<u8> {
+    named(PURGED, &id.simple().to_string())
+}
+
+/// Every record of a pool but the one that names it.
+pub(crate) fn all_of_pool(id: PoolId) -> Vec<u8> {
+    format!("pool/{}/", id.0.simple()).into_bytes()
 }
 
 pub(crate) fn pool(name: &PoolName) -> Vec<u8> {

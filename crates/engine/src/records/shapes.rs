@@ -2,6 +2,7 @@
 
 use super::Record;
 use crate::keys::{Attributes, Deletion, IsoDuration, RotateTrigger, Tags};
+use crate::management::{Assignment, Group, ManagedHsm, Vault};
 use crate::pool::PoolState;
 use serde::{Deserialize, Serialize};
 use strongroom_hsm::verbs::{History, WrappedRoot};
@@ -35,6 +36,12 @@ records! {
     VersionRecord = 14;
     UsesRecord = 15;
     SkipToken = 16;
+    ManagementRecord = 17;
+    Group = 18;
+    ManagedHsm = 19;
+    Vault = 20;
+    Assignment = 21;
+    PurgedRecord = 22;
 }
 
 /// Who made the store, and in which format.
@@ -182,6 +189,26 @@ pub(crate) struct VersionRecord {
 pub(crate) struct UsesRecord {
     /// So many may have been made.
     pub(crate) reserved: u64,
+}
+
+/// What every change of the management plane is conditional on.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct ManagementRecord {
+    /// One more at each change.
+    pub(crate) generation: u64,
+    /// Random at each change.
+    pub(crate) commit: [u8; 16],
+}
+
+/// A purge of a managed HSM or vault.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PurgedRecord {
+    /// When nothing of it opened any more.
+    pub(crate) purged: Timestamp,
+    /// The pool whose records are to go.
+    pub(crate) pool: Option<PoolId>,
+    /// When they had gone.
+    pub(crate) done: Option<Timestamp>,
 }
 
 /// Where a list goes on; never stored, but sealed like a record.

@@ -396,7 +396,7 @@ impl House {
 
     /// Another engine on the same store.
     pub(crate) async fn second_node(&self) -> Self {
-        let request = PoolRequest { purge_protection: self.pool.purge_protection, ..request() };
+        let request = PoolRequest { purge_protection: self.pool.purge_protection(), ..request() };
         let (store, partitions, clock) = (self.store.clone(), self.partitions.clone(), self.clock.clone());
         Self::on(store, partitions, clock, request).await
     }

@@ -10,6 +10,7 @@ mod basics;
 mod deleting;
 mod golden;
 mod lists;
+mod managing;
 mod nodes;
 mod races;
 mod real;

@@ -43,6 +43,11 @@ impl Partitions for PaperPartitions {
         let gateway: Arc<dyn Gateway> = self.of(pool);
         Box::pin(async move { Ok(gateway) })
     }
+
+    fn close(&self, pool: PoolId) {
+        // What was sealed there is still known when the pool comes back.
+        self.of(pool).open.store(false, Ordering::SeqCst);
+    }
 }
 
 /// One pool's.

@@ -81,7 +81,7 @@ async fn a_pool_stays_as_it_was_made() {
     }
     assert!(engine.pool(&request().name).is_none() && engine.pool(&PoolName::parse("system").unwrap()).is_none());
     let pool = ask(PoolRequest { purge_protection: true, ..request() }).await.unwrap();
-    assert!(pool.purge_protection && pool.state == PoolState::Activated);
+    assert!(pool.purge_protection() && pool.state == PoolState::Activated);
     let engine = Engine::start(house.parts()).await.unwrap();
     assert!(matches!(engine.ensure_pool(request()).await, Err(StartError::Pool(..))));
     let inactive = PoolRequest { name: PoolName::parse("idle").unwrap(), state: PoolState::Provisioned, ..request() };
