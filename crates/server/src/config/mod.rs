@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 use strongroom_engine::{EngineParts, PoolState};
 use strongroom_model::PoolName;
 use strongroom_model::limits::{RETENTION_DAYS_MAX, RETENTION_DAYS_MIN};
+use strongroom_model::management::{GroupName, Location};
 use strongroom_model::network::{IpRule, SubnetId};
 use uuid::Uuid;
 
@@ -103,7 +104,10 @@ pub struct Config {
     /// `[networks]`: the ranges of each subnet, by its resource id, that virtual-network rules may name.
     #[serde(default, deserialize_with = "network::networks", skip_serializing_if = "BTreeMap::is_empty")]
     pub networks: BTreeMap<SubnetId, Vec<IpRule>>,
-    /// `[[pool]]`: the managed HSMs.
+    /// `[management]`: the management plane.
+    #[serde(default)]
+    pub management: ManagementConfig,
+    /// `[[pool]]`: the managed HSMs that are made at the start; the management plane makes others.
     #[serde(default, rename = "pool")]
     pub pools: Vec<PoolConfig>,
     /// `[[private_endpoint]]`: listeners with one managed HSM behind each.
@@ -162,6 +166,31 @@ impl Default for AuditConfig {
     }
 }
 
+/// `[management]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManagementConfig {
+    /// The name of the subscription for people; its id is `audit.subscription_id`.
+    #[serde(default = "default_subscription_name")]
+    pub subscription_name: String,
+    /// Object ids that become Owner of the subscription when it has none.
+    #[serde(default)]
+    pub owners: Vec<Uuid>,
+    /// The state in which the management plane makes a managed HSM: `activated`, or `provisioned`.
+    #[serde(default)]
+    pub new_hsm_state: InitialState,
+}
+
+impl Default for ManagementConfig {
+    fn default() -> Self {
+        Self {
+            subscription_name: default_subscription_name(),
+            owners: Vec::new(),
+            new_hsm_state: InitialState::default(),
+        }
+    }
+}
+
 /// `[[pool]]`: one managed HSM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -201,6 +230,9 @@ impl From<InitialState> for PoolState {
     }
 }
 
+fn default_subscription_name() -> String {
+    "Strongroom".into()
+}
 const fn https_port() -> u16 {
     HTTPS_PORT
 }
@@ -301,6 +333,12 @@ impl Config {
         if !CACHED_STORE_MIB.contains(&self.cache.store_mib) {
             return own("cache.store_mib", "expected 1 to 1048576");
         }
+        if Location::parse(&self.region).is_err() {
+            return own("region", "expected the name of a place: letters, digits and hyphens");
+        }
+        if GroupName::parse(&self.audit.resource_group).is_err() {
+            return own("audit.resource_group", "expected the name of a resource group");
+        }
         if self.seal.starts_with(&self.data) {
             return own("seal", "expected a path outside of the data folder: whoever has both has the keys");
         }
@@ -315,8 +353,10 @@ impl Config {
     }
 
     fn pool_problem(&self) -> Option<(String, String)> {
-        if self.pools.is_empty() {
-            return Some(("pool".into(), "expected at least one [[pool]] with its name and administrators".into()));
+        if self.pools.is_empty() && self.management.owners.is_empty() {
+            let expected =
+                "expected at least one [[pool]] with its name and administrators, or management.owners, who make them";
+            return Some(("pool".into(), expected.into()));
         }
         self.pools.iter().enumerate().find_map(|(index, pool)| {
             let before = self.pools.iter().take(index);

@@ -2,7 +2,8 @@
 
 use crate::audit::{AuditOrigin, AuditSettings};
 use crate::config::{
-    CacheSettings, Config, LogSettings, MIB, NetworkConfig, PoolConfig, StoreSettings, default_runtimes,
+    CacheSettings, Config, LogSettings, MIB, ManagementConfig, NetworkConfig, PoolConfig, StoreSettings,
+    default_runtimes,
 };
 use crate::identity::settings::{IdentitySettings, outgoing_ports};
 use crate::tls::TlsSettings;
@@ -50,6 +51,8 @@ pub struct ServiceConfig {
     pub store: StoreSettings,
     /// See [`Config::cache`].
     pub cache: CacheSettings,
+    /// See [`Config::management`].
+    pub management: ManagementConfig,
     /// Proxies, networks, trusted services, private endpoints.
     #[serde(default)]
     pub network: NetworkConfig,
@@ -122,6 +125,7 @@ impl From<Config> for ServiceConfig {
             log: config.log,
             store: config.store,
             cache: config.cache,
+            management: config.management,
             network: NetworkConfig {
                 settings: NetworkSettings { networks: config.networks, trusted_services: config.trusted_services },
                 proxies: config.proxies,

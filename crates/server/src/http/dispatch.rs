@@ -195,7 +195,14 @@ async fn tls<B: RequestBody>(
         Site::Hsm { private: true, .. } | Site::NoPool | Site::Unknown => {
             service.refuse(exchange, authority, &Error::NotFound(NotFound::Pool)).await
         }
-        Site::Management | Site::Graph => service.refuse(exchange, authority, &Error::NotFound(NotFound::Path)).await,
+        Site::Management => {
+            let trail = Trail::new(None, base_of(authority));
+            service.manage(exchange, Surface::Management, trail, &path, body, admitted).await
+        }
+        Site::Graph => {
+            let trail = Trail::new(None, base_of(authority));
+            service.manage(exchange, Surface::Graph, trail, &path, body, admitted).await
+        }
     }
 }
 
@@ -214,7 +221,7 @@ async fn node(service: &Arc<Service>, exchange: &Exchange, path: &Result<Path<'_
                 headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 Some(reply(answer.status, headers, Zeroizing::new(answer.body)))
             }
-            Run::Hsm(_) | Run::Identity(_) => None,
+            Run::Hsm(_) | Run::Identity(_) | Run::Management(_) | Run::Graph(_) => None,
         },
         Err(Miss::Method(allow)) => {
             let mut headers = service.headers.other(&exchange.ids, false);
@@ -294,6 +301,7 @@ pub(super) fn log_failure(exchange: &Exchange, trail: &Trail, error: &Error) {
         | Error::MethodNotAllowed
         | Error::BodyTooLarge
         | Error::RequestTimeout
+        | Error::Management(_)
         | Error::Throttled => {}
     }
 }

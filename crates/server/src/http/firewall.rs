@@ -2,7 +2,6 @@
 //! looked at, and for the caller when only trusted services pass.
 
 use super::dispatch::{Door, Peer};
-use arc_swap::ArcSwap;
 use std::sync::Arc;
 use strongroom_model::Principal;
 use strongroom_model::error::{Error, Forbidden, Result};
@@ -18,11 +17,10 @@ pub(super) enum Gate {
 
 impl Gate {
     /// Asks the policy in force for the origin of a request; an error when no caller could pass.
-    pub(super) fn of(network: &ArcSwap<CompiledPolicy>, peer: &Peer) -> Result<Self> {
-        let policy = network.load();
+    pub(super) fn of(policy: &Arc<CompiledPolicy>, peer: &Peer) -> Result<Self> {
         match policy.admit(origin(peer)) {
             Admission::Passes => Ok(Self::Open),
-            Admission::TrustedOnly(refusal) => Ok(Self::Trusted(Arc::clone(&policy), refusal)),
+            Admission::TrustedOnly(refusal) => Ok(Self::Trusted(Arc::clone(policy), refusal)),
             Admission::Refused(refusal) => Err(refused(refusal)),
         }
     }

@@ -61,11 +61,20 @@ impl Service {
         if let Ok(path) = path {
             trail.path = path.canonical();
         }
-        let pool = self.engine.pool(name).ok_or(Error::NotFound(NotFound::Pool))?;
+        let open = self.engine.pool(name);
+        let network = match &open {
+            Some(pool) => pool.network.load_full(),
+            None => self.engine.closed_network(name).ok_or(Error::NotFound(NotFound::Pool))?,
+        };
         let token = bearer(&head.headers).map_err(Error::Unauthenticated)?;
-        let gate = Gate::of(&pool.network, peer)?;
+        let gate = Gate::of(&network, peer)?;
         let caller = self.identity.authenticate(token, &self.hsm_audience).await.map_err(Error::Unauthenticated)?;
         trail.caller = Some(Arc::clone(&caller));
+        // Its partition is started by somebody who has a token, and by nobody else.
+        let pool = match open {
+            Some(pool) => pool,
+            None => self.engine.opened_pool(name).await?.ok_or(Error::NotFound(NotFound::Pool))?,
+        };
         trail.operation = UNKNOWN_OPERATION;
         gate.admit(&caller)?;
         let path = path.as_ref().map_err(Clone::clone)?;
@@ -183,14 +192,16 @@ impl Service {
 async fn run(route: &'static Route, call: Call) -> Result<Answer> {
     let handler = match route.run {
         Run::Hsm(handler) => handler,
-        Run::Identity(_) | Run::Node(_) => return Err(Error::NotFound(NotFound::Path)),
+        Run::Identity(_) | Run::Node(_) | Run::Management(_) | Run::Graph(_) => {
+            return Err(Error::NotFound(NotFound::Path));
+        }
     };
     let work = AssertUnwindSafe(async move { handler(call).await });
     work.catch_unwind().await.unwrap_or(Err(Error::Internal(Internal::Panic)))
 }
 
 /// The one bearer token of a request.
-fn bearer(headers: &HeaderMap) -> std::result::Result<&str, Unauthenticated> {
+pub(super) fn bearer(headers: &HeaderMap) -> std::result::Result<&str, Unauthenticated> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Err(Unauthenticated::Missing) };
     if values.next().is_some() {

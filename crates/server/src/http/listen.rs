@@ -245,7 +245,10 @@ impl Listeners {
     }
 }
 
-fn bind_managed_identity(settings: &ListenSettings) -> Result<(Vec<(Bound, Door)>, Vec<SocketAddr>), ListenError> {
+/// Listeners, and the addresses they got.
+type BoundDoors = (Vec<(Bound, Door)>, Vec<SocketAddr>);
+
+fn bind_managed_identity(settings: &ListenSettings) -> Result<BoundDoors, ListenError> {
     let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
     for wanted in &settings.managed_identity {
         if !wanted.address.ip().is_loopback() {

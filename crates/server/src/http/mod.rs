@@ -16,6 +16,8 @@ mod hsm;
 mod ids;
 pub mod listen;
 mod login;
+mod management;
+mod management_routes;
 mod path;
 mod proxy_protocol;
 mod render;

@@ -1,5 +1,9 @@
 //! The one place that turns an error into status, headers and Azure's JSON.
 
+mod management;
+
+pub(super) use management::render_management;
+
 use super::ids::RequestIds;
 use serde::Serialize;
 use strongroom_model::KeySpec;
@@ -131,6 +135,7 @@ pub(super) fn render(error: &Error) -> Rendered {
         Error::Unavailable(part) => {
             Rendered { retry_after: Some(RETRY_UNAVAILABLE), ..plain(503, "ServiceUnavailable", unavailable(*part)) }
         }
+        Error::Management(reason) => management::management(reason, None),
         Error::Internal(
             Internal::CorruptRecord
             | Internal::PartitionProtocol

@@ -1,7 +1,9 @@
 //! Routes as rows of one static table: what each operation is called, where it lies, and what it needs.
 
 use super::call::Handler;
+use super::handlers::graph::GraphHandler;
 use super::handlers::identity::IdentityHandler;
+use super::handlers::management::ManagementHandler;
 use super::handlers::node::NodeHandler;
 use super::handlers::{identity, keys, node, roles};
 use http::Method;
@@ -9,6 +11,7 @@ use std::time::Duration;
 use strongroom_engine::PoolState;
 use strongroom_model::DataAction;
 use strongroom_model::limits::BODY_MAX;
+use strongroom_model::management::{ManagementAction, ResourceKind};
 
 /// The services that this process speaks for, told apart by host name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,31 @@ pub enum Access {
         /// Where.
         scope: ScopeSource,
     },
+    /// Whom a role of the management plane allows `action` at the place that the path names.
+    Management {
+        /// The action.
+        action: ManagementAction,
+        /// Where.
+        at: ManagementScope,
+    },
+    /// Whoever has a valid token: what is answered depends on what the caller may see.
+    Member {
+        /// Why that is right.
+        reason: &'static str,
+    },
+}
+
+/// Where the scope of a permission of the management plane comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManagementScope {
+    /// `subscriptions/{subscription}`
+    Subscription,
+    /// The resource group in the path.
+    Group,
+    /// The resource in the path.
+    Resource(ResourceKind),
+    /// The scope that the path begins with.
+    Path,
 }
 
 /// Where the scope of a permission comes from.
@@ -68,6 +96,10 @@ pub enum Run {
     Identity(IdentityHandler),
     /// A question to this node.
     Node(NodeHandler),
+    /// An operation of the management plane.
+    Management(ManagementHandler),
+    /// A question to the directory.
+    Graph(GraphHandler),
 }
 
 /// One operation.
@@ -102,7 +134,7 @@ pub struct Route {
 }
 
 /// Longest time for a body to come, on every route of today: 64 KiB in 30 s is 17 kbit/s.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The states in which key and role operations answer.
 const ACTIVATED: &[PoolState] = &[PoolState::Activated];
 
@@ -275,5 +307,9 @@ pub static PUBLIC_ROUTES: &[Route] = public_routes! {
 
 /// Every route of the process.
 pub fn all() -> impl Iterator<Item = &'static Route> {
-    HSM_ROUTES.iter().chain(PUBLIC_ROUTES)
+    HSM_ROUTES
+        .iter()
+        .chain(PUBLIC_ROUTES)
+        .chain(super::management_routes::MANAGEMENT_ROUTES)
+        .chain(super::management_routes::GRAPH_ROUTES)
 }

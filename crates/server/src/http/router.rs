@@ -35,8 +35,8 @@ pub(super) enum Miss {
 /// See the module.
 pub(super) struct Router {
     surfaces: Vec<(Surface, Place)>,
-    /// What lies behind a role scope, on the managed HSM.
-    scoped: Place,
+    /// What lies behind a role scope, by surface.
+    scoped: Vec<(Surface, Place)>,
 }
 
 /// A route with the parameters of a path.
@@ -52,11 +52,11 @@ const SCOPED: &str = "{scope}/";
 impl Router {
     /// Folds the table.
     pub(super) fn new(rows: impl IntoIterator<Item = &'static Route>) -> Self {
-        let mut router = Self { surfaces: Vec::new(), scoped: Place::default() };
+        let mut router = Self { surfaces: Vec::new(), scoped: Vec::new() };
         for row in rows {
             let (place, pattern) = match row.pattern.strip_prefix(SCOPED) {
-                Some(rest) => (&mut router.scoped, rest),
-                None => (router.surface(row.surface), row.pattern),
+                Some(rest) => (place_of(&mut router.scoped, row.surface), rest),
+                None => (place_of(&mut router.surfaces, row.surface), row.pattern),
             };
             for pattern in forms(pattern) {
                 place.add(&pattern, row);
@@ -65,24 +65,10 @@ impl Router {
         router
     }
 
-    fn surface(&mut self, surface: Surface) -> &mut Place {
-        let at = self.surfaces.iter().position(|(s, _)| *s == surface).unwrap_or_else(|| {
-            self.surfaces.push((surface, Place::default()));
-            self.surfaces.len() - 1
-        });
-        &mut self.surfaces[at].1
-    }
-
     /// Finds the route of a path and method.
     pub(super) fn find(&self, surface: Surface, path: &Path<'_>, method: &Method) -> Result<Found<'_>, Miss> {
-        let root = match (&path.scope, surface) {
-            (Some(_), Surface::Hsm) => &self.scoped,
-            (Some(_), _) => return Err(Miss::Path),
-            (None, _) => match self.surfaces.iter().find(|(s, _)| *s == surface) {
-                Some((_, place)) => place,
-                None => return Err(Miss::Path),
-            },
-        };
+        let places = if path.scope.is_some() { &self.scoped } else { &self.surfaces };
+        let Some((_, root)) = places.iter().find(|(s, _)| *s == surface) else { return Err(Miss::Path) };
         let mut methods = Vec::new();
         let Some(leaf) = root.find(&path.parts, 0, method, &mut methods) else {
             let unknown = methods.is_empty() || surface == Surface::Hsm && is_not_offered(&path.parts, method);
@@ -91,6 +77,14 @@ impl Router {
         let part = |at: usize| path.parts.get(at).map(|p| p.clone().into_owned()).unwrap_or_default();
         Ok(Found { leaf, params: leaf.parameters.iter().map(|(at, name)| (*name, part(*at))).collect() })
     }
+}
+
+fn place_of(places: &mut Vec<(Surface, Place)>, surface: Surface) -> &mut Place {
+    let at = places.iter().position(|(s, _)| *s == surface).unwrap_or_else(|| {
+        places.push((surface, Place::default()));
+        places.len() - 1
+    });
+    &mut places[at].1
 }
 
 impl Place {
@@ -257,7 +251,19 @@ mod tests {
         assert_eq!(name(Surface::Identity, "/keys"), Err(Miss::Path));
         assert_eq!(name(Surface::Identity, "/providers/Microsoft.Authorization/roleAssignments"), Err(Miss::Path));
         assert_eq!(name(Surface::ManagedIdentity, "/metadata/identity/oauth2/token/"), Ok("InstanceMetadataToken"));
-        assert_eq!(name(Surface::Management, "/subscriptions"), Err(Miss::Path));
+        assert_eq!(name(Surface::Management, "/SUBSCRIPTIONS"), Ok("Subscriptions_List"));
+        for (path, wanted) in [
+            ("/managedhsms/h", Ok("ManagedHsms_Get")),
+            ("/vaults/h/keys/k", Err(Miss::Path)),
+            ("/vaults/v/providers/Microsoft.Authorization/roleAssignments", Ok("RoleAssignments_ListForScope")),
+        ] {
+            let path = format!("/subscriptions/s/resourcegroups/g/PROVIDERS/microsoft.keyvault{path}");
+            let found = find(Surface::Management, &Method::GET, &path).map(|(operation, _)| operation);
+            assert_eq!(found, wanted, "{path}");
+        }
+        assert_eq!(name(Surface::Hsm, "/subscriptions"), Err(Miss::Path));
+        assert_eq!(name(Surface::Graph, "/v1.0/me"), Ok("Me_Get"));
+        assert_eq!(name(Surface::Graph, "/providers/Microsoft.Authorization/roleAssignments"), Err(Miss::Path));
         assert_eq!(name(Surface::Node, "/readyz"), Ok("Readiness"));
     }
 
@@ -268,6 +274,13 @@ mod tests {
             assert_eq!(row.since.is_some(), row.surface == Surface::Hsm, "{}", row.operation);
             let fits = match (row.surface, row.run) {
                 (Surface::Hsm, route::Run::Hsm(_)) => matches!(row.access, route::Access::Hsm { .. }),
+                (Surface::Management, route::Run::Management(_)) | (Surface::Graph, route::Run::Graph(_)) => {
+                    match row.access {
+                        route::Access::Management { .. } => true,
+                        route::Access::Member { reason } => !reason.is_empty() && !row.changes,
+                        route::Access::Public { .. } | route::Access::Hsm { .. } => false,
+                    }
+                }
                 (Surface::Identity | Surface::ManagedIdentity, route::Run::Identity(_))
                 | (Surface::Node, route::Run::Node(_)) => {
                     matches!(row.access, route::Access::Public { reason } if !reason.is_empty())

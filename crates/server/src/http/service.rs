@@ -74,6 +74,16 @@ pub struct Service {
     pub(super) challenge: HeaderValue,
     /// The audience of tokens for managed HSMs.
     pub(super) hsm_audience: String,
+    /// The host names of this installation.
+    pub(super) endpoints: Endpoints,
+    /// `WWW-Authenticate` of every 401 of the management plane.
+    pub(super) management_challenge: HeaderValue,
+    /// The audience of tokens for it.
+    pub(super) management_audience: String,
+    /// `WWW-Authenticate` of every 401 of the directory.
+    pub(super) graph_challenge: HeaderValue,
+    /// The audience of tokens for it.
+    pub(super) graph_audience: String,
     body_timeout: Duration,
     readiness: Mutex<Option<(Instant, Proofs)>>,
     stopping: AtomicBool,
@@ -91,11 +101,17 @@ impl Service {
         rows: impl IntoIterator<Item = &'static Route>,
     ) -> Result<Arc<Self>, ServiceError> {
         let ServiceParts { engine, identity, audit, settings } = parts;
-        let hsm_audience = Endpoints::new(&settings.domain, settings.port).audience(Resource::ManagedHsm);
+        let endpoints = Endpoints::new(&settings.domain, settings.port);
+        let hsm_audience = endpoints.audience(Resource::ManagedHsm);
         let login = identity.challenge_authority();
-        let challenge = format!("Bearer authorization=\"{login}\", resource=\"{hsm_audience}\"");
-        let challenge =
-            HeaderValue::from_str(&challenge).map_err(|_| ServiceError::Challenge(settings.domain.clone()))?;
+        let header =
+            |text: &str| HeaderValue::from_str(text).map_err(|_| ServiceError::Challenge(settings.domain.clone()));
+        let challenge = header(&format!("Bearer authorization=\"{login}\", resource=\"{hsm_audience}\""))?;
+        let management_challenge = header(&format!(
+            "Bearer authorization_uri=\"{login}\", error=\"invalid_token\", error_description=\"The access token is missing or not valid.\""
+        ))?;
+        let graph_challenge =
+            header(&format!("Bearer realm=\"\", authorization_uri=\"{login}/oauth2/v2.0/authorize\""))?;
         Ok(Arc::new(Self {
             engine,
             identity,
@@ -105,6 +121,11 @@ impl Service {
             headers: CommonHeaders::new(&settings.region, &settings.build_version),
             challenge,
             hsm_audience,
+            management_challenge,
+            management_audience: endpoints.audience(Resource::Management),
+            graph_challenge,
+            graph_audience: endpoints.audience(Resource::Graph),
+            endpoints,
             body_timeout: settings.body_timeout,
             readiness: Mutex::new(None),
             stopping: AtomicBool::new(false),

@@ -2,6 +2,7 @@
 
 use super::file::{FileStamp, read_private, read_public};
 use super::jwt::VerifyingKey;
+use super::objects::DirectoryObject;
 use super::password::PasswordHash;
 use super::problem::{DirectoryProblem as Problem, IdentityError};
 use super::settings::{
@@ -29,6 +30,7 @@ pub(super) struct Directory {
     users: HashMap<String, UserRow>,
     managed: Vec<ManagedRow>,
     blocked: HashSet<Uuid>,
+    objects: Vec<DirectoryObject>,
     files: Vec<(PathBuf, Option<FileStamp>)>,
 }
 
@@ -102,6 +104,7 @@ impl Directory {
             users: HashMap::new(),
             managed: Vec::new(),
             blocked: file.blocked.iter().map(|b| b.object_id).collect(),
+            objects: DirectoryObject::all_of(&file),
             files: vec![(path.to_owned(), Some(stamp))],
         };
         let membership = directory.add_groups(path, &file)?;
@@ -150,6 +153,11 @@ impl Directory {
     /// The managed identities.
     pub(super) fn managed(&self) -> &[ManagedRow] {
         &self.managed
+    }
+
+    /// Every entry, as members read it.
+    pub(super) fn objects(&self) -> &[DirectoryObject] {
+        &self.objects
     }
 
     /// Whether a file it was read from is another one now.

@@ -46,6 +46,21 @@ impl Endpoints {
         format!("https://login.{}", self.authority)
     }
 
+    /// `DOMAIN[:PORT]`
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// `DOMAIN`
+    pub fn domain(&self) -> &str {
+        self.authority.split(':').next().unwrap_or_default()
+    }
+
+    /// `https://{name}.LABEL.DOMAIN[:PORT]`
+    pub fn of_name(&self, resource: Resource, name: &str) -> String {
+        format!("https://{name}.{}.{}", resource.label(), self.authority)
+    }
+
     /// The audience of a service's tokens, and the `resource` of its challenge; no slash at the end.
     pub fn audience(&self, resource: Resource) -> String {
         format!("https://{}.{}", resource.label(), self.authority)

@@ -78,8 +78,9 @@ pub(super) fn open(
 
 fn failed(endpoint: &ListenEndpoint, error: io::Error) -> ListenError {
     let (name, place) = (endpoint.name.clone(), endpoint.place.clone());
-    match error.kind() {
-        io::ErrorKind::AddrInUse => ListenError::EndpointTaken { name, place },
-        _ => ListenError::EndpointRefused { name, place, error },
+    if error.kind() == io::ErrorKind::AddrInUse {
+        ListenError::EndpointTaken { name, place }
+    } else {
+        ListenError::EndpointRefused { name, place, error }
     }
 }

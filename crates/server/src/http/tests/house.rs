@@ -3,6 +3,7 @@
 use crate::audit::{AuditLog, AuditOrigin, AuditSettings};
 use crate::http::call::{Call, HandlerFuture};
 use crate::http::route::{Access, Route, Run, ScopeSource, Surface, all};
+use crate::http::trail::blank_record;
 use crate::http::{
     HttpLimits, HttpSettings, ListenAddress, ListenSettings, Listeners, OnRuntimeStart, Service, ServiceParts, run,
 };
@@ -16,12 +17,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
-use strongroom_engine::{Engine, EngineParts, PoolRequest, PoolState};
+use std::time::{Duration, Instant};
+use strongroom_engine::management::ManagementSettings;
+use strongroom_engine::{Engine, EngineParts, PoolRequest, PoolState, Recorded};
 use strongroom_hsm_soft::SoftProvider;
 use strongroom_model::clock::SystemClock;
 use strongroom_model::error::Error;
 use strongroom_model::limits::BODY_MAX;
+use strongroom_model::management::{GroupName, Location};
 use strongroom_model::{Algorithm, DataAction, KeySpec, PoolName, SecretBytes};
 use strongroom_partition::local::LocalPartitions;
 use strongroom_store::{
@@ -35,7 +38,7 @@ use tokio_rustls::client::TlsStream;
 use uuid::Uuid;
 
 pub(super) const VERSION: &str = "0123456789abcdef0123456789abcdef";
-const TENANT: Uuid = Uuid::from_u128(0x7e);
+pub(super) const TENANT: Uuid = Uuid::from_u128(0x7e);
 
 fn panics(_: Call) -> HandlerFuture {
     panic!("as the test wants")
@@ -300,8 +303,13 @@ impl House {
 
     /// A token of an application.
     pub(super) async fn token(&self, who: &(Uuid, String)) -> String {
+        self.token_for(who, "managedhsm").await
+    }
+
+    /// A token of an application for another service.
+    pub(super) async fn token_for(&self, who: &(Uuid, String), service: &str) -> String {
         let (client, secret) = self.credentials(who);
-        let scope = format!("https%3A%2F%2Fmanagedhsm.localhost%3A{}%2F.default", self.address.port());
+        let scope = format!("https%3A%2F%2F{service}.localhost%3A{}%2F.default", self.address.port());
         let body = format!("grant_type=client_credentials&client_id={client}&client_secret={secret}&scope={scope}");
         let form = "Content-Type: application/x-www-form-urlencoded\r\n";
         let answer = self.request("POST", &self.host("login"), "/adfs/oauth2/v2.0/token", form, &body).await;
@@ -390,6 +398,16 @@ async fn engine(audit: &Arc<AuditLog>, admin: Uuid, failed: &Arc<AtomicBool>) ->
     })
     .await
     .unwrap();
+    let settings = ManagementSettings {
+        subscription_id: TENANT,
+        subscription_name: "test".into(),
+        tenant_id: TENANT,
+        location: Location::parse("local").unwrap(),
+        owners: vec![admin],
+        group: GroupName::parse("test").unwrap(),
+        initial_state: PoolState::Activated,
+    };
+    engine.load_management(settings).await.unwrap();
     for (name, state) in [("demo", PoolState::Activated), ("sleepy", PoolState::Provisioned)] {
         let request = PoolRequest {
             name: PoolName::parse(name).unwrap(),
@@ -400,6 +418,9 @@ async fn engine(audit: &Arc<AuditLog>, admin: Uuid, failed: &Arc<AtomicBool>) ->
         };
         engine.ensure_pool(request).await.unwrap();
     }
+    let names = ["demo", "sleepy"].map(|name| PoolName::parse(name).unwrap());
+    let recorded = Recorded { record: blank_record(), started: Instant::now() };
+    engine.settle_management(&names, &recorded).await.unwrap();
     engine
 }
 

@@ -4,6 +4,7 @@
 mod gates;
 mod hostile;
 mod house;
+mod managing;
 mod namespaces;
 mod network;
 mod ports;

@@ -379,6 +379,7 @@ fn a_taken_unix_socket_or_a_file_is_not_replaced() {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "a test that was skipped says so")]
 fn a_virtual_machine_socket_is_there_where_the_kernel_has_them() {
     let tls = crate::http::ListenAddress::loopback(0, "--port");
     let port = 50_000 + std::process::id() % 10_000;

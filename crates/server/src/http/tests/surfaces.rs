@@ -31,7 +31,7 @@ async fn the_login_host_serves_its_documents() {
 #[tokio::test]
 async fn unknown_hosts_get_no_challenge() {
     let house = House::new().await;
-    for host in ["nobody.managedhsm", "a.b.managedhsm", "v.vault", "management", "graph", "elsewhere"] {
+    for host in ["nobody.managedhsm", "a.b.managedhsm", "v.vault", "elsewhere"] {
         let answer = house.request("GET", &house.host(host), "/keys?api-version=7.6", "", "").await;
         assert_eq!((answer.status, answer.code().as_str()), (404, "NotFound"), "{host}");
         assert!(answer.header("www-authenticate").is_none());

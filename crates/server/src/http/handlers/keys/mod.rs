@@ -2,8 +2,8 @@
 
 mod operations;
 mod paging;
-mod parse;
-mod render;
+pub(super) mod parse;
+pub(super) mod render;
 mod rotation;
 
 pub use operations::{decrypt, encrypt, sign, unwrap_key, verify, wrap_key};

@@ -66,7 +66,11 @@ pub(super) fn update(body: KeyUpdateParameters<'_>) -> Result<UpdateKey> {
     })
 }
 
-fn spec_to_create(kty: KeyType, crv: Option<&str>, key_size: Option<i32>) -> Result<KeySpec> {
+pub(in crate::http::handlers) fn spec_to_create(
+    kty: KeyType,
+    crv: Option<&str>,
+    key_size: Option<i32>,
+) -> Result<KeySpec> {
     let bits = key_size.map(u32::try_from).transpose().map_err(|_| bad(BadParameter::Unsupported("key_size")))?;
     match (kty, crv) {
         (KeyType::Ec, crv) => {
@@ -79,7 +83,7 @@ fn spec_to_create(kty: KeyType, crv: Option<&str>, key_size: Option<i32>) -> Res
     }
 }
 
-fn key_ops(kty: KeyType, names: Option<&[Cow<'_, str>]>) -> Result<Option<KeyOps>> {
+pub(in crate::http::handlers) fn key_ops(kty: KeyType, names: Option<&[Cow<'_, str>]>) -> Result<Option<KeyOps>> {
     names.map(|names| KeyOps::parse(kty, names.iter().map(AsRef::as_ref))).transpose()
 }
 
@@ -94,7 +98,7 @@ fn attributes(given: Option<KeyAttributesInput>) -> Result<AttributeChange> {
     })
 }
 
-fn date(parameter: &'static str, seconds: i64) -> Result<Timestamp> {
+pub(in crate::http::handlers) fn date(parameter: &'static str, seconds: i64) -> Result<Timestamp> {
     if (DATE_MIN..=DATE_MAX).contains(&seconds) {
         Ok(Timestamp(seconds))
     } else {

@@ -33,7 +33,7 @@ pub(super) fn since(version: &str) -> ApiVersion {
 }
 
 /// How an answer is written: for which pool, where ids begin, by which version.
-pub(super) struct Renderer<'a> {
+pub(in crate::http::handlers) struct Renderer<'a> {
     pub(super) base: &'a str,
     pub(super) hsm_platform: &'a str,
     pub(super) retention_days: u32,
@@ -42,12 +42,12 @@ pub(super) struct Renderer<'a> {
 }
 
 impl<'a> Renderer<'a> {
-    pub(super) fn new(base: &'a str, pool: &'a Pool, version: ApiVersion) -> Self {
+    pub(in crate::http::handlers) fn new(base: &'a str, pool: &'a Pool, version: ApiVersion) -> Self {
         Self {
             base,
             hsm_platform: &pool.hsm_platform,
             retention_days: pool.retention_days,
-            purge_protection: pool.purge_protection,
+            purge_protection: pool.purge_protection(),
             version,
         }
     }
@@ -149,7 +149,7 @@ impl<'a> Renderer<'a> {
     }
 
     /// What can become of a deleted key in this pool (behaviour notes, section 9).
-    const fn recovery_level(&self) -> &'static str {
+    pub(in crate::http::handlers) const fn recovery_level(&self) -> &'static str {
         let customized = self.retention_days < limits::RETENTION_DAYS_MAX;
         match (customized, self.purge_protection) {
             (false, false) => "Recoverable+Purgeable",
