@@ -43,6 +43,8 @@ def etcd_cluster():
 def pytest_sessionfinish():
     for running in _clusters:
         running.close()
+    "STRONGROOM_AZ", "STRONGROOM_BINARY", "STRONGROOM_COUNTS", "STRONGROOM_JS", "STRONGROOM_ROUNDS", "STRONGROOM_SCALE", "STRONGROOM_SHARED",
+)
 
 
 def count(kind, number):

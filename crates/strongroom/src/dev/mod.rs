@@ -22,6 +22,8 @@ use strongroom_server::audit::{AuditOrigin, AuditSettings, RESERVE_BYTES_DEV, SE
 use strongroom_server::config::{
     CacheSettings, DevelopmentConfig, InitialState, LogFormat, LogSettings, NetworkConfig, PoolConfig, ServiceConfig,
     StoreSettings, default_runtimes, is_domain, lock_data_folder, logs, make_private_folder,
+    CacheSettings, DevelopmentConfig, InitialState, LogFormat, LogSettings, ManagementConfig, NetworkConfig, PoolConfig,
+    ServiceConfig, default_runtimes, is_domain, lock_data_folder, logs, make_private_folder,
 };
 use strongroom_server::http::{ListenAddress, ListenSettings, Listeners};
 use strongroom_server::identity::settings::{IdentitySettings, load_issuers};
@@ -168,6 +170,7 @@ fn service_config(
         data: layout.data.clone(),
         log,
         cache: CacheSettings::default(),
+        management: ManagementConfig { owners: vec![state.principal.object_id], ..ManagementConfig::default() },
         network: NetworkConfig::default(),
         pools,
         store: StoreSettings::default(),

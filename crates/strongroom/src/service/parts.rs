@@ -6,8 +6,11 @@ use crate::service::store::{self, OpenedStore};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use strongroom_engine::{Engine, EngineParts, PoolRequest, StartError};
+use strongroom_engine::management::ManagementSettings;
+use strongroom_engine::{Engine, EngineParts, PoolRequest, Recorded, Sharing};
 use strongroom_model::audit::{Actor, AuditRecord, Stamp, SystemStamp};
 use strongroom_model::clock::SystemClock;
+use strongroom_model::management::{GroupName, Location};
 use strongroom_model::{Algorithm, Clock, KeySpec, PoolName, SecretBytes};
 use strongroom_partition::client::KeeperClient;
 use strongroom_server::audit::{AuditLog, AuditOpenError};
@@ -50,6 +53,7 @@ impl Parts {
         let audit = patiently(locked, || AuditLog::open(&config.audit, &config.origin)).await?;
         let audit = Arc::new(audit);
         let engine = start_engine(config, store_seal, keeper, &audit).await?;
+        engine.load_management(management_settings(config)?).await?;
         // Before the pools are there: none is ever open to more than its surroundings say.
         let endpoints = config.private_endpoints().filter_map(|(endpoint, id)| endpoint.declared(id)).collect();
         engine.set_network_surroundings(config.network.settings.clone(), endpoints);
@@ -71,6 +75,7 @@ impl Parts {
         let issuer = SystemSigner::of_engine(&engine, ISSUER, KeySpec::Rsa2048, Algorithm::Rs256);
         // Each waits for a process of its own: together they take as long as the slowest.
         let ((), tls, signer) = tokio::try_join!(open_pools(config, &engine), own(tls), own(issuer))?;
+        settle_management(config, &engine).await?;
         let identity = Identity::start(IdentityParts {
             settings: config.identity.clone(),
             endpoints: Endpoints::new(&config.domain, config.port),
@@ -112,6 +117,10 @@ async fn own<T, E: Into<Failure>>(work: impl Future<Output = Result<T, E>>) -> R
 async fn open_pools(config: &ServiceConfig, engine: &Arc<Engine>) -> Result<(), Failure> {
     let mut opening = JoinSet::new();
     for pool in config.pools.clone() {
+        if engine.is_deleted(&PoolName::parse(&pool.name)?) {
+            tracing::warn!(pool = pool.name, "this managed HSM is deleted: it is not opened, and not made anew");
+            continue;
+        }
         let (engine, development) = (Arc::clone(engine), config.development.clone());
         opening.spawn(async move {
             let pool = engine
@@ -133,6 +142,26 @@ async fn open_pools(config: &ServiceConfig, engine: &Arc<Engine>) -> Result<(), 
         opened??;
     }
     Ok(())
+}
+
+/// What this installation is to Azure Resource Manager.
+fn management_settings(config: &ServiceConfig) -> Result<ManagementSettings, Failure> {
+    Ok(ManagementSettings {
+        subscription_id: config.origin.subscription_id,
+        subscription_name: config.management.subscription_name.clone(),
+        tenant_id: config.identity.tenant_id,
+        location: Location::parse(&config.region)?,
+        owners: config.management.owners.clone(),
+        group: GroupName::parse(&config.origin.resource_group)?,
+        initial_state: config.management.new_hsm_state.into(),
+    })
+}
+
+/// Makes the owners and the resources that the configuration names.
+async fn settle_management(config: &ServiceConfig, engine: &Arc<Engine>) -> Result<(), Failure> {
+    let names = config.pools.iter().map(|pool| PoolName::parse(&pool.name)).collect::<Result<Vec<_>, _>>()?;
+    let record = system_record("ManagementSettle", "configuration", None);
+    Ok(engine.settle_management(&names, &Recorded { record, started: Instant::now() }).await?)
 }
 
 async fn start_engine(
