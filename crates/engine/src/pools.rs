@@ -234,6 +234,11 @@ impl Core {
         }
         let record = self.protected(stored, &request).await?;
         let pool = open(&self.records, &*self.partitions, record, self.cached_keys).await?;
+        // Its rules hold before anybody can reach it.
+        match self.live_hsm(&pool.name).filter(|hsm| hsm.pool == pool.id) {
+            Some(hsm) => self.bring(&pool, &hsm),
+            None => self.surround(&pool),
+        }
         // Whoever was first stays: a pool has one cache.
         self.pools.rcu(|pools| {
             let mut next = HashMap::clone(pools);
@@ -244,9 +249,7 @@ impl Core {
             // What others changed between the first look and now was told to nobody.
             self.refresh_roles(&pool).await.map_err(start_error)?;
         }
-        let pool = self.pools.load().get(&request.name).map_or(pool, Arc::clone);
-        self.surround(&pool);
-        Ok(pool)
+        Ok(self.pools.load().get(&request.name).map_or(pool, Arc::clone))
     }
 
     /// Turns purge protection on when the request wants it.

@@ -248,7 +248,7 @@ impl Core {
         }
     }
 
-    pub(super) fn bring(&self, pool: &Pool, hsm: &ManagedHsm) {
+    pub(crate) fn bring(&self, pool: &Pool, hsm: &ManagedHsm) {
         if hsm.resource.purge_protection {
             pool.protect_from_purge();
         }

@@ -105,8 +105,7 @@ impl Core {
     pub(crate) async fn load_management(&self, settings: ManagementSettings) -> Result<()> {
         // Settings are given once.
         let _given_before = self.management.settings.set(settings);
-        self.management.set.store(Arc::new(ManagementSet::load(&self.records).await?));
-        Ok(())
+        self.refresh_management().await
     }
 
     /// Reads the management plane anew, which another node changed, and brings the open pools to it.

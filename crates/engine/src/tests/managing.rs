@@ -488,3 +488,27 @@ async fn another_node_follows() {
     other.core().refresh_management().await.unwrap();
     assert_eq!(other.engine.opened_pool(&pool("one")).await.unwrap().unwrap().id, made.pool);
 }
+
+#[tokio::test]
+async fn a_closed_firewall_is_closed_after_a_start() {
+    use crate::management::NetworkChange;
+    use strongroom_model::network::{Admission, DefaultAction, Origin};
+    let house = House::managed().await;
+    house.put_hsm("one", hsm()).await.unwrap();
+    let address = "192.0.2.1".parse().unwrap();
+    for (group, name) in [(group(), pool("one")), (settings().group, request().name)] {
+        let network = NetworkChange { default_action: Some(DefaultAction::Deny), ..NetworkChange::default() };
+        let closed =
+            HsmRequest { common: ResourceRequest { network, ..ResourceRequest::default() }, ..HsmRequest::default() };
+        let g = house.own(Action::ManagedHsmsWrite);
+        house.engine.update_managed_hsm(&g, recorded(), group, name, closed).await.unwrap();
+    }
+    let house = house.managed_again().await;
+    for name in [pool("one"), request().name] {
+        if let Some(closed) = house.engine.closed_network(&name) {
+            assert_ne!(closed.admit(Origin::Public(address)), Admission::Passes, "{name}");
+        }
+        let opened = house.engine.opened_pool(&name).await.unwrap().unwrap();
+        assert_ne!(opened.network.load().admit(Origin::Public(address)), Admission::Passes, "{name}");
+    }
+}

@@ -24,6 +24,8 @@ use strongroom_server::config::{
     StoreSettings, default_runtimes, is_domain, lock_data_folder, logs, make_private_folder,
     CacheSettings, DevelopmentConfig, InitialState, LogFormat, LogSettings, ManagementConfig, NetworkConfig, PoolConfig,
     ServiceConfig, default_runtimes, is_domain, lock_data_folder, logs, make_private_folder,
+    CacheSettings, DevelopmentConfig, InitialState, LogFormat, LogSettings, ManagementConfig, NetworkConfig,
+    PoolConfig, ServiceConfig, default_runtimes, is_domain, lock_data_folder, logs, make_private_folder,
 };
 use strongroom_server::http::{ListenAddress, ListenSettings, Listeners};
 use strongroom_server::identity::settings::{IdentitySettings, load_issuers};
