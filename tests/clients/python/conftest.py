@@ -18,6 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARY = pathlib.Path(os.environ.get("STRONGROOM_BINARY", ROOT / "target" / "release" / "strongroom"))
 
 OF_THE_TESTS = (
+    "STRONGROOM_AZ",
     "STRONGROOM_BINARY",
     "STRONGROOM_COUNTS",
     "STRONGROOM_ETCD_REQUIRED",
@@ -43,8 +44,6 @@ def etcd_cluster():
 def pytest_sessionfinish():
     for running in _clusters:
         running.close()
-    "STRONGROOM_AZ", "STRONGROOM_BINARY", "STRONGROOM_COUNTS", "STRONGROOM_JS", "STRONGROOM_ROUNDS", "STRONGROOM_SCALE", "STRONGROOM_SHARED",
-)
 
 
 def count(kind, number):

@@ -20,12 +20,8 @@ use strongroom_model::PoolName;
 use strongroom_model::limits::RETENTION_DAYS_MAX;
 use strongroom_server::audit::{AuditOrigin, AuditSettings, RESERVE_BYTES_DEV, SEGMENT_BYTES};
 use strongroom_server::config::{
-    CacheSettings, DevelopmentConfig, InitialState, LogFormat, LogSettings, NetworkConfig, PoolConfig, ServiceConfig,
-    StoreSettings, default_runtimes, is_domain, lock_data_folder, logs, make_private_folder,
-    CacheSettings, DevelopmentConfig, InitialState, LogFormat, LogSettings, ManagementConfig, NetworkConfig, PoolConfig,
-    ServiceConfig, default_runtimes, is_domain, lock_data_folder, logs, make_private_folder,
     CacheSettings, DevelopmentConfig, InitialState, LogFormat, LogSettings, ManagementConfig, NetworkConfig,
-    PoolConfig, ServiceConfig, default_runtimes, is_domain, lock_data_folder, logs, make_private_folder,
+    PoolConfig, ServiceConfig, StoreSettings, default_runtimes, is_domain, lock_data_folder, logs, make_private_folder,
 };
 use strongroom_server::http::{ListenAddress, ListenSettings, Listeners};
 use strongroom_server::identity::settings::{IdentitySettings, load_issuers};
