@@ -190,7 +190,7 @@ def test_a_blocked_principal_is_refused_until_it_is_unblocked(own, issuer):
     principal = str(uuid.uuid4())
     token = issuer.token(principal)
     until(own, token, 403)
-    directory = ["--directory", own.folder / "home" / "directory.toml"]
+    directory = ["--directory", own.folder / "home" / "identity" / "directory.toml"]
     subprocess.run([BINARY, "principal", *directory, "block", principal], check=True, timeout=30)
     until(own, token, 401)
     assert principal in subprocess.run([BINARY, "principal", *directory, "list"], check=True, capture_output=True, text=True).stdout
