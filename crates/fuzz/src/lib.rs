@@ -8,7 +8,11 @@
 
 mod generator;
 mod house;
+pub mod keys;
+pub mod malformed;
+mod strangers;
 mod targets;
+pub mod timing;
 
 pub use generator::{Generator, SEED};
 

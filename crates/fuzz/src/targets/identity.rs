@@ -23,22 +23,22 @@ use strongroom_server::identity::{Endpoints, Identity, IdentityAnswer, IdentityP
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-pub(super) const NOW: i64 = 1_800_000_000;
-pub(super) const TENANT: &str = "10000000-0000-4000-8000-000000000001";
-pub(super) const CLIENT: &str = "20000000-0000-4000-8000-000000000002";
-pub(super) const PUBLIC_CLIENT: &str = "30000000-0000-4000-8000-000000000002";
-pub(super) const OBJECT: &str = "20000000-0000-4000-8000-000000000001";
-pub(super) const AUDIENCE: &str = "https://managedhsm.localhost:8443";
-pub(super) const LOGIN: &str = "https://login.localhost:8443";
-pub(super) const SECRET: &str = "fuzz-client-secret";
-pub(super) const FEDERATED_ISSUER: &str = "https://token.actions.example";
-pub(super) const FEDERATED_SUBJECT: &str = "repo:one/two:ref:refs/heads/main";
+pub(crate) const NOW: i64 = 1_800_000_000;
+pub(crate) const TENANT: &str = "10000000-0000-4000-8000-000000000001";
+pub(crate) const CLIENT: &str = "20000000-0000-4000-8000-000000000002";
+pub(crate) const PUBLIC_CLIENT: &str = "30000000-0000-4000-8000-000000000002";
+pub(crate) const OBJECT: &str = "20000000-0000-4000-8000-000000000001";
+pub(crate) const AUDIENCE: &str = "https://managedhsm.localhost:8443";
+pub(crate) const LOGIN: &str = "https://login.localhost:8443";
+pub(crate) const SECRET: &str = "fuzz-client-secret";
+pub(crate) const FEDERATED_ISSUER: &str = "https://token.actions.example";
+pub(crate) const FEDERATED_SUBJECT: &str = "repo:one/two:ref:refs/heads/main";
 /// Stands in an input for the `kid` of the issuer, which is another one in each process.
-pub(super) const KID: &str = "KID";
+pub(crate) const KID: &str = "KID";
 
-pub(super) struct Issuer {
-    pub(super) identity: Arc<Identity>,
-    pub(super) runtime: Runtime,
+pub(crate) struct Issuer {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) runtime: Runtime,
     folder: tempfile::TempDir,
     key: Arc<KeyPair>,
     client_key: EcdsaKeyPair,
@@ -53,7 +53,7 @@ thread_local! {
 }
 
 /// Runs with the issuer of this thread.
-pub(super) fn with<T>(run: impl FnOnce(&Issuer) -> T) -> T {
+pub(crate) fn with<T>(run: impl FnOnce(&Issuer) -> T) -> T {
     ISSUER.with(run)
 }
 
@@ -92,7 +92,7 @@ impl Issuer {
     }
 
     /// A token of the issuer's key with this header and these claims, whatever they are.
-    pub(super) fn signed(&self, header: &[u8], claims: &[u8]) -> String {
+    pub(crate) fn signed(&self, header: &[u8], claims: &[u8]) -> String {
         let input = self.input(header, claims);
         let mut signature = vec![0; self.key.public_modulus_len()];
         self.key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), input.as_bytes(), &mut signature).unwrap();
@@ -100,7 +100,7 @@ impl Issuer {
     }
 
     /// The same, signed by the application's certificate, which is the other issuer's key too.
-    pub(super) fn signed_by_client(&self, header: &[u8], claims: &[u8]) -> String {
+    pub(crate) fn signed_by_client(&self, header: &[u8], claims: &[u8]) -> String {
         let input = self.input(header, claims);
         let signature = self.client_key.sign(&SystemRandom::new(), input.as_bytes()).unwrap();
         format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
@@ -115,7 +115,7 @@ impl Issuer {
     }
 
     /// A token request from a peer that never asked before: no input stands in the shadow of another's failures.
-    pub(super) fn ask(
+    pub(crate) fn ask(
         &self,
         tenant: &str,
         authorization: Option<&str>,
@@ -141,7 +141,7 @@ impl Issuer {
     }
 
     /// Writes the directory file as it is given and has it read; whether it was taken.
-    pub(super) fn reload(&self, text: &[u8]) -> bool {
+    pub(crate) fn reload(&self, text: &[u8]) -> bool {
         let path: PathBuf = self.folder.path().join("directory.toml");
         let mut options = std::fs::OpenOptions::new();
         let mut file = options.create(true).write(true).truncate(true).mode(0o600).open(path).unwrap();
@@ -150,12 +150,12 @@ impl Issuer {
     }
 
     /// The directory file as it was at first, as text.
-    pub(super) fn directory(&self) -> &str {
+    pub(crate) fn directory(&self) -> &str {
         &self.directory
     }
 
     /// The same with another certificate of the application.
-    pub(super) fn directory_with(&self, pem: &str) -> String {
+    pub(crate) fn directory_with(&self, pem: &str) -> String {
         with_certificate(&self.template, pem)
     }
 }
@@ -214,6 +214,6 @@ fn signer(key: &Arc<KeyPair>) -> SystemSigner {
 }
 
 /// The claims as another parser reads them.
-pub(super) fn read(claims: &[u8]) -> Value {
+pub(crate) fn read(claims: &[u8]) -> Value {
     serde_json::from_slice(claims).unwrap_or(Value::Null)
 }

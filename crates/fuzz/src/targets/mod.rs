@@ -11,7 +11,7 @@ pub(crate) mod engine;
 pub(crate) mod frame;
 pub(crate) mod handlers;
 pub(crate) mod host;
-mod identity;
+pub(crate) mod identity;
 pub(crate) mod key_set;
 pub(crate) mod partition;
 pub(crate) mod path;
