@@ -54,7 +54,7 @@ impl Keys {
         let ask = |request| core.handle(&chain, Envelope { id: 1, clock_offset: 0, request }).result.unwrap();
         ask(Request::CreateRoot);
         let key = |draft| {
-            let Reply::KeyMade(made) = ask(Request::Generate(draft)) else { panic!("a key") };
+            let Reply::KeyMade(made, _) = ask(Request::Generate(draft, Uuid::nil())) else { panic!("a key") };
             made
         };
         let (rsa, oct) = (key(draft("rsa", KeySpec::Rsa2048)), key(draft("oct", KeySpec::Oct256)));

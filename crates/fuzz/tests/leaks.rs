@@ -148,12 +148,12 @@ impl Search {
         let ask = |request| core.handle(&chain, Envelope { id: 1, clock_offset: 0, request }).result;
         ask(Request::CreateRoot).unwrap();
         let key = |request| match ask(request).unwrap() {
-            Reply::KeyMade(made) => Arc::new(made.blob),
+            Reply::KeyMade(made, _) => Arc::new(made.blob),
             _ => panic!("a key"),
         };
-        let helper = key(Request::Generate(draft("helper", KeySpec::Oct256, all(KeySpec::Oct256), 1)));
-        let rsa = key(Request::Generate(draft("rsa", KeySpec::Rsa2048, all(KeySpec::Rsa2048), 2)));
-        let canary = key(Request::Import(draft("canary", spec, all(spec), 3), material()));
+        let helper = key(Request::Generate(draft("helper", KeySpec::Oct256, all(KeySpec::Oct256), 1), Uuid::nil()));
+        let rsa = key(Request::Generate(draft("rsa", KeySpec::Rsa2048, all(KeySpec::Rsa2048), 2), Uuid::nil()));
+        let canary = key(Request::Import(draft("canary", spec, all(spec), 3), material(), Uuid::nil()));
         let mut needles: Vec<_> = secrets.iter().flat_map(|secret| needles(secret)).collect();
         needles.sort();
         let state = State { canary, made: None, value: vec![5; 32], iv: None, tag: None };
@@ -248,9 +248,11 @@ impl Search {
         }
         self.versions += 1;
         let draft = KeyDraft { enabled: binding.enabled, ..draft("canary", self.spec, binding.ops, self.versions) };
-        let Ok(Reply::KeyMade(twin)) = self.ask(Request::Import(draft, (self.material)())) else { panic!("a twin") };
-        let request = Request::Rebind(Arc::new(twin.blob.clone()), change);
-        let Ok(Reply::Rebound(blob)) = self.ask(request) else { panic!("a change") };
+        let Ok(Reply::KeyMade(twin, _)) = self.ask(Request::Import(draft, (self.material)(), Uuid::nil())) else {
+            panic!("a twin")
+        };
+        let request = Request::Rebind(Arc::new(twin.blob.clone()), change, Uuid::nil());
+        let Ok(Reply::Rebound(blob, _)) = self.ask(request) else { panic!("a change") };
         // Nothing of what protects a key is ever weaker than before.
         let (old, new) = (&twin.blob.binding, &blob.binding);
         let kept = Binding { ops: old.ops, enabled: old.enabled, generation: old.generation, ..new.clone() };
@@ -265,7 +267,9 @@ impl Search {
         self.versions += 1;
         let draft = draft("made", KeySpec::Oct256, all(KeySpec::Oct256), self.versions);
         let k = SecretBytes::copy_of(state.value.get(..32)?);
-        let Ok(Reply::KeyMade(made)) = self.ask(Request::Import(draft, KeyMaterial::Oct { k })) else { return None };
+        let Ok(Reply::KeyMade(made, _)) = self.ask(Request::Import(draft, KeyMaterial::Oct { k }, Uuid::nil())) else {
+            return None;
+        };
         Some(State { made: Some(Arc::new(made.blob)), ..state.clone() })
     }
 

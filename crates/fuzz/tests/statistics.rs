@@ -44,7 +44,7 @@ impl Partition {
     }
 
     fn key(&self, request: Request) -> Arc<KeyBlob> {
-        let Reply::KeyMade(made) = self.ask(request) else { panic!("a key") };
+        let Reply::KeyMade(made, _) = self.ask(request) else { panic!("a key") };
         Arc::new(made.blob)
     }
 
@@ -82,7 +82,7 @@ fn chi_square(counts: &[u64; CELLS]) -> f64 {
 #[test]
 fn an_iv_never_comes_twice() {
     let partition = Partition::new();
-    let key = partition.key(Request::Generate(draft(KeySpec::Oct256)));
+    let key = partition.key(Request::Generate(draft(KeySpec::Oct256), Uuid::nil()));
     let uses = if rounds() > 1 { 1_000_000 } else { 100_000 };
     let mut seen = HashSet::with_capacity(uses);
     let mut bytes = [[0; CELLS]; 12];
@@ -115,7 +115,7 @@ fn nonces_of_ecdsa_have_no_pattern() {
     let partition = Partition::new();
     let decode = |text: &str| hex::decode(text).unwrap();
     let material = KeyMaterial::Ec { curve: Curve::P256, x: decode(X), y: decode(Y), d: SecretBytes::new(decode(D)) };
-    let key = partition.key(Request::Import(draft(KeySpec::EcP256), material));
+    let key = partition.key(Request::Import(draft(KeySpec::EcP256), material, Uuid::nil()));
     let (d, order) = (U256::from_be_hex(D), Odd::new(U256::from_be_hex(ORDER)).unwrap());
     let signatures = if rounds() > 1 { 100_000 } else { 10_000_usize };
     let mut seen = HashSet::with_capacity(signatures);
