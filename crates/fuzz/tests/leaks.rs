@@ -147,9 +147,9 @@ impl Search {
         let chain = core.thread_chain().unwrap();
         let ask = |request| core.handle(&chain, Envelope { id: 1, clock_offset: 0, request }).result;
         ask(Request::CreateRoot).unwrap();
-        let key = |request| match ask(request).unwrap() {
-            Reply::KeyMade(made, _) => Arc::new(made.blob),
-            _ => panic!("a key"),
+        let key = |request| {
+            let Ok(Reply::KeyMade(made, _)) = ask(request) else { panic!("a key") };
+            Arc::new(made.blob)
         };
         let helper = key(Request::Generate(draft("helper", KeySpec::Oct256, all(KeySpec::Oct256), 1), Uuid::nil()));
         let rsa = key(Request::Generate(draft("rsa", KeySpec::Rsa2048, all(KeySpec::Rsa2048), 2), Uuid::nil()));

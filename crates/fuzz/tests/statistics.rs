@@ -85,7 +85,7 @@ fn an_iv_never_comes_twice() {
     let key = partition.key(Request::Generate(draft(KeySpec::Oct256), Uuid::nil()));
     let uses = if rounds() > 1 { 1_000_000 } else { 100_000 };
     let mut seen = HashSet::with_capacity(uses);
-    let mut bytes = [[0; CELLS]; 12];
+    let mut bytes = vec![[0; CELLS]; 12];
     for _ in 0..uses {
         let input = Input::Encrypt { plaintext: SecretBytes::new(vec![0; 16]), iv: None, aad: None };
         let Output::Ciphertext { iv: Some(iv), .. } = partition.operate(&key, Algorithm::A256Gcm, input) else {
@@ -119,7 +119,7 @@ fn nonces_of_ecdsa_have_no_pattern() {
     let (d, order) = (U256::from_be_hex(D), Odd::new(U256::from_be_hex(ORDER)).unwrap());
     let signatures = if rounds() > 1 { 100_000 } else { 10_000_usize };
     let mut seen = HashSet::with_capacity(signatures);
-    let mut bytes = [[0; CELLS]; 32];
+    let mut bytes = vec![[0; CELLS]; 32];
     let mut bits = [0_u64; 256];
     for number in 0..signatures {
         // Every second message is the same one: a nonce made of the message alone would come again.

@@ -7,6 +7,7 @@ mod paper;
 mod access;
 mod audit;
 mod basics;
+mod closure;
 mod deleting;
 mod golden;
 mod lists;
