@@ -26,6 +26,7 @@ fn run(command: &str) -> Result<(), String> {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "a test that was skipped says so")]
 fn hosts_reach_what_their_addresses_and_interfaces_allow() {
     let possible = run("ip -V")
         .and_then(|()| run("unshare --user --map-root-user --net ip link add near type veth peer name far"));
