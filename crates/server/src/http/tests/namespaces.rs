@@ -15,6 +15,8 @@ use tokio::net::TcpStream;
 const PORT: u16 = 8443;
 /// Set where a skipped test is a failed one.
 const REQUIRED: &str = "STRONGROOM_NAMESPACES_REQUIRED";
+/// Set for the test that is started in a namespace.
+const INSIDE: &str = "STRONGROOM_INSIDE_A_NAMESPACE";
 
 fn run(command: &str) -> Result<(), String> {
     let mut words = command.split_whitespace();
@@ -42,7 +44,8 @@ fn hosts_reach_what_their_addresses_and_interfaces_allow() {
     let output = Command::new("unshare")
         .args(["--user", "--map-root-user", "--net"])
         .arg(std::env::current_exe().unwrap())
-        .args([inner, "--exact", "--ignored", "--nocapture"])
+        .args([inner, "--exact", "--nocapture"])
+        .env(INSIDE, "1")
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
@@ -140,8 +143,11 @@ async fn ask(house: &House, stream: TcpStream, token: &str) -> Answer {
 }
 
 #[tokio::test]
-#[ignore = "started in a network namespace by the test above"]
 async fn inside_a_namespace() {
+    // The test above starts it in a network namespace; elsewhere there is nothing to test.
+    if std::env::var_os(INSIDE).is_none() {
+        return;
+    }
     if std::fs::read_dir("/sys/class/net").is_ok() && run("ip link set lo up").is_err() {
         panic!("not in a network namespace of its own");
     }

@@ -137,7 +137,8 @@ impl Renderer<'_> {
             ),
             PoolState::Provisioned => (
                 "NotActivated",
-                "Your HSM has been provisioned, but cannot be used for cryptographic operations until it is activated. To activate the HSM, download the security domain.",
+                "Your HSM has been provisioned, but cannot be used for cryptographic operations until it is activated. \
+                 To activate the HSM, download the security domain.",
                 "The Managed HSM is provisioned and waits for its activation.",
             ),
             PoolState::Sealed => {
