@@ -29,6 +29,7 @@ const fn word(kind: ResourceKind) -> &'static str {
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "a table: one row an error")]
 pub(super) fn management(reason: &ManagementError, caller: Option<&Principal>) -> Rendered {
     let with = |status, code, message: String| Rendered { status, code, inner: None, message, retry_after: None };
     match reason {
