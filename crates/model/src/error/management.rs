@@ -17,8 +17,6 @@ pub enum ManagementError {
     BadLocation,
     /// The name of a vault breaks its rules: 400 `VaultNameNotValid`; of a managed HSM: 400 `BadRequest`.
     BadResourceName(ResourceKind),
-    /// The name of a private endpoint connection breaks its rules: 400.
-    BadConnectionName,
     /// A property of the body has a value that it cannot have: 400; the property, and what is expected.
     BadProperty(&'static str, &'static str),
     /// A property that is fixed at creation would change: 400; its name.

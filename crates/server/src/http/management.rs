@@ -27,6 +27,18 @@ use uuid::Uuid;
 /// What answers without a token.
 type Public = fn(&Service, &[(String, String)]) -> ManagementAnswer;
 
+/// What a request asks for, past every gate.
+struct Asked {
+    caller: Arc<Principal>,
+    grant: Option<ManagementGrant>,
+    version: Option<ManagementVersion>,
+    scope: Option<Scope>,
+    params: Vec<(&'static str, String)>,
+    query: Vec<(String, String)>,
+    body: SecretBytes,
+    recorded: Recorded,
+}
+
 impl Service {
     /// Answers a request to the management host or the directory's.
     pub(super) async fn manage<B: RequestBody>(
@@ -103,6 +115,13 @@ impl Service {
             blank_record()
         };
         let recorded = Recorded { record, started: exchange.started };
+        let asked = Asked { caller, grant, version, scope, params: found.params, query, body, recorded };
+        self.carry_out(route, asked).await
+    }
+
+    /// Runs the handler; a panic in it ends here.
+    async fn carry_out(&self, route: &'static Route, asked: Asked) -> Result<ManagementAnswer> {
+        let Asked { caller, grant, version, scope, params, query, body, recorded } = asked;
         match route.run {
             Run::Management(handler) => {
                 let call = ManagementCall {
@@ -113,7 +132,7 @@ impl Service {
                     grant,
                     version: version.ok_or(ManagementError::ApiVersionMissing)?,
                     scope,
-                    params: found.params,
+                    params,
                     query,
                     body,
                 };
@@ -125,7 +144,7 @@ impl Service {
                     identity: Arc::clone(&self.identity),
                     endpoints: self.endpoints.clone(),
                     caller,
-                    params: found.params,
+                    params,
                     query,
                     body,
                 };

@@ -75,9 +75,6 @@ pub(super) fn management(reason: &ManagementError, caller: Option<&Principal>) -
                 ),
             )
         }
-        ManagementError::BadConnectionName => {
-            with(400, "BadRequest", "The name of the private endpoint connection is not valid.".into())
-        }
         ManagementError::BadProperty(property, expected) => with(
             400,
             "BadRequest",
